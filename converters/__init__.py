@@ -1,0 +1,1 @@
+"""Workstation tools that make model directories; nothing on the device imports them."""

@@ -1,0 +1,222 @@
+"""The values that travel: frames in, results out. None of them changes after it is made.
+
+Two clocks go with every frame: `timestamp_ns` is wall time (UTC since 1970), for people and
+subscribers; `monotonic_ns` never jumps and is the only one that is subtracted.
+
+They are named tuples: as immutable as frozen dataclasses, and made six times as fast, which counts
+for every frame and at every start.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Array = NDArray[Any]
+    Signal = NDArray[np.float32]
+else:  # annotations alone must not import numpy
+    Array = Signal = Any
+
+
+class BeatMark(NamedTuple):
+    """Where a beat stands in its stream; a beat-cutting step puts it on the frame it makes."""
+
+    timestamp_ns: int  # wall time of the R peak
+    rr_s: float | None  # to the R peak before; None for the first one and after a gap
+    rate_bpm: float | None  # mean of the last intervals; None until there is one
+
+
+class Frame(NamedTuple):
+    """One image, or one run of signal samples.
+
+    `seq` counts the frames of one source from 0, at every stage anew; a jump says that
+    something before this frame is missing. A signal's timestamps are those of its first sample.
+    """
+
+    data: Array  # image (H, W, 3) uint8 in BGR order, or signal (samples, leads) float32 in mV
+    timestamp_ns: int
+    monotonic_ns: int
+    seq: int
+    source: str
+    rate_hz: float | None = None  # samples per second; None for images
+    leads: tuple[str, ...] = ()  # one name per signal column
+    features: Mapping[str, Array] = MappingProxyType({})  # named side inputs of the model
+    beat: BeatMark | None = None
+
+
+class Box(NamedTuple):
+    """A rectangle in pixels of the source frame."""
+
+    x_min: float
+    y_min: float
+    x_max: float
+    y_max: float
+
+
+class Placement(NamedTuple):
+    """Where a source frame lies in a model's input: input pixel = source pixel * scale + offset."""
+
+    scale_x: float
+    scale_y: float
+    offset_x: float
+    offset_y: float
+    source_width: int
+    source_height: int
+    input_width: int
+    input_height: int
+
+    def to_source(self, x: float, y: float) -> tuple[float, float]:
+        """Map a point in model input pixels to source pixels, kept inside the frame."""
+        source_x = (x - self.offset_x) / self.scale_x
+        source_y = (y - self.offset_y) / self.scale_y
+        return (
+            min(max(source_x, 0.0), float(self.source_width)),
+            min(max(source_y, 0.0), float(self.source_height)),
+        )
+
+
+class Label(NamedTuple):
+    """A class and its score in 0..1."""
+
+    index: int  # type: ignore[assignment] # a class has one; tuple.index is not missed
+    label: str
+    score: float
+
+
+class Detection(NamedTuple):
+    """An object: its class, score and place."""
+
+    index: int  # type: ignore[assignment] # a class has one; tuple.index is not missed
+    label: str
+    score: float
+    box: Box
+    keypoints: tuple[Keypoint, ...] = ()
+
+
+class Keypoint(NamedTuple):
+    """A named point in pixels of the source frame."""
+
+    name: str
+    score: float
+    x: float
+    y: float
+
+
+class Beat(NamedTuple):
+    """A heart beat: its class and score, the time of its R peak, and the rate around it."""
+
+    index: int  # type: ignore[assignment] # a class has one; tuple.index is not missed
+    label: str
+    score: float
+    timestamp_ns: int
+    rr_s: float | None
+    rate_bpm: float | None
+
+
+class Tensor(NamedTuple):
+    """A model output as it is, in real values (dequantised)."""
+
+    name: str
+    data: Array
+
+
+class Labels(NamedTuple):
+    """Result kind `labels`: the best classes, highest score first."""
+
+    labels: tuple[Label, ...]
+
+
+class Detections(NamedTuple):
+    """Result kind `detections`: highest score first; empty when nothing was found."""
+
+    detections: tuple[Detection, ...]
+
+
+class Keypoints(NamedTuple):
+    """Result kind `keypoints`: one pose, in the model's order."""
+
+    keypoints: tuple[Keypoint, ...]
+
+
+class Beats(NamedTuple):
+    """Result kind `beats`."""
+
+    beats: tuple[Beat, ...]
+
+
+class Tensors(NamedTuple):
+    """Result kind `tensors`: every output, for models whose meaning is the reader's business."""
+
+    tensors: tuple[Tensor, ...]
+
+
+Outcome = Labels | Detections | Keypoints | Beats | Tensors
+
+
+class ModelInfo(NamedTuple):
+    """Which model spoke. `sha256` is that of the weights file in use."""
+
+    name: str
+    version: str
+    sha256: str
+
+
+class BackendInfo(NamedTuple):
+    """What ran it. `degraded` is empty, or says why a preferred delegate is not in use."""
+
+    kind: str
+    delegate: str
+    degraded: str = ""
+
+
+class Latency(NamedTuple):
+    """Milliseconds. `capture_to_result` is from the capture of an image, or of a signal's first
+    sample, to the finished result; so it holds the length of a window.
+    """
+
+    capture_to_result: float
+    preprocess: float
+    inference: float
+    postprocess: float
+
+
+class Result(NamedTuple):
+    """What the model said of one frame. `id` is unique for ever; a repeat has the same id."""
+
+    id: str
+    source: str
+    seq: int
+    timestamp_ns: int
+    monotonic_ns: int
+    model: ModelInfo
+    backend: BackendInfo
+    latency_ms: Latency
+    outcome: Outcome
+
+
+class SourceState(NamedTuple):
+    """`opening`, `live`, `lead-off`, `lost` or `ended`, and a line that says why."""
+
+    name: str
+    state: str
+    detail: str = ""
+
+
+class Info(NamedTuple):
+    """What a pipeline is made of right now; sinks announce it when it changes."""
+
+    model: ModelInfo
+    backend: BackendInfo
+    sources: tuple[SourceState, ...]
+
+
+class Identity(NamedTuple):
+    """Who publishes: names of the device and of the pipeline, both fit to be topic levels."""
+
+    device: str
+    pipeline: str

@@ -1,0 +1,1 @@
+"""What happens to frames before the model: steps, and the writing of input tensors."""

@@ -1,0 +1,1 @@
+"""Model directories that come with edge-run: a contract, weights, golden vectors, a card."""
