@@ -1,0 +1,1 @@
+"""Where frames come from; one module per kind. Nothing is imported here."""
