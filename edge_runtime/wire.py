@@ -1,0 +1,240 @@
+"""What goes over the wire: topics, and results and announcements as JSON bytes.
+
+    <prefix>/<device>/<pipeline>/<source>/result    a result, by result.schema.json
+    <prefix>/<device>/<pipeline>/status             retained: online, stopped or offline
+    <prefix>/<device>/<pipeline>/info               retained, by info.schema.json
+
+Both schemas lie beside this module. Times are RFC 3339 in UTC with nine decimals. JSON has no
+word for NaN and infinity: such a number is null. Scores, pixels and seconds have seven
+significant digits, latencies three decimals, tensor values as many as their type holds.
+"""
+
+from __future__ import annotations
+
+import functools
+import time
+from collections.abc import Iterable
+from json.encoder import encode_basestring as quote
+from typing import TYPE_CHECKING
+
+from .errors import BadOptionError
+from .frame import Beats, Detections, Keypoints, Labels, Tensors
+
+if TYPE_CHECKING:
+    from .frame import (
+        BackendInfo,
+        Beat,
+        Detection,
+        Identity,
+        Info,
+        Keypoint,
+        Latency,
+        ModelInfo,
+        Outcome,
+        Result,
+        Tensor,
+    )
+
+SCHEMA = 1
+ONLINE, STOPPED, OFFLINE = "online", "stopped", "offline"
+
+_LIVE = b"false}"  # how the encoding of a live result ends
+_HISTORICAL = b"true}"
+_MAX_LEVEL = 128  # characters; a topic stays far below the 65,535 bytes that MQTT allows
+
+
+def check_level(key: str, value: str) -> None:
+    """Check that a name can be one level of an MQTT topic.
+
+    Raises BadOptionError naming `key` for an empty or overlong name and for the characters that
+    MQTT reserves or forbids (MQTT 5.0, sections 1.5.4 and 4.7).
+    """
+    if not value:
+        raise BadOptionError(key, "is empty; it names a level of the MQTT topic")
+    if len(value) > _MAX_LEVEL:
+        raise BadOptionError(key, f"has {len(value)} characters; at most {_MAX_LEVEL} are allowed")
+    for sign in value:
+        if sign in "+#/" or sign < " " or "\x7f" <= sign <= "\x9f" or "\ud800" <= sign <= "\udfff":
+            raise BadOptionError(key, f"{value!r} holds {sign!r}, which a topic level may not")
+
+
+class Topics:
+    """Where one pipeline publishes.
+
+    `prefix` may have several levels. Raises BadOptionError for a name that is no topic level.
+    """
+
+    def __init__(self, identity: Identity, prefix: str = "edge") -> None:
+        for level in prefix.split("/"):
+            check_level("prefix", level)
+        if prefix.startswith("$"):
+            raise BadOptionError("prefix", "topics that start with $ belong to the broker")
+        check_level("device", identity.device)
+        check_level("pipeline", identity.pipeline)
+        self._root = f"{prefix}/{identity.device}/{identity.pipeline}"
+        self.status = f"{self._root}/status"
+        self.info = f"{self._root}/info"
+
+    def result(self, source: str) -> str:
+        """The topic of one source's results."""
+        return f"{self._root}/{source}/result"
+
+
+class Encoder:
+    """Makes the JSON of one pipeline; keeps the parts that stay the same from frame to frame."""
+
+    def __init__(self, identity: Identity) -> None:
+        self._identity = identity
+        self._who = f'"device":{quote(identity.device)},"pipeline":{quote(identity.pipeline)}'
+        self._sources: dict[str, str] = {}
+        self._model: ModelInfo | None = None
+        self._backend: BackendInfo | None = None
+        self._what = ""
+
+    def result(self, result: Result) -> bytes:
+        """A live result. `as_historical` turns it into a replayed one."""
+        if result.model is not self._model or result.backend is not self._backend:
+            self._model, self._backend = result.model, result.backend
+            self._what = f'"model":{_model(result.model)},"backend":{_backend(result.backend)}'
+        source = self._sources.get(result.source)
+        if source is None:
+            source = f'{self._who},"source":{quote(result.source)},"seq":'
+            self._sources[result.source] = source
+        text = (
+            f'{{"schema":{SCHEMA},"id":{quote(result.id)},{source}{result.seq},'
+            f'"timestamp":"{rfc3339(result.timestamp_ns)}",{self._what},'
+            f'"latency_ms":{_latency(result.latency_ms)},'
+            f'"result":{_outcome(result.outcome)},"historical":false}}'
+        )
+        return text.encode("utf-8", "replace")
+
+    def info(self, info: Info, timestamp_ns: int, protocol: str) -> bytes:
+        """An announcement; `protocol` is the MQTT version in use, "5" or "3.1.1"."""
+        sources = ",".join(
+            f'{{"name":{quote(state.name)},"state":{quote(state.state)},'
+            f'"detail":{quote(state.detail)}}}'
+            for state in info.sources
+        )
+        text = (
+            f'{{"schema":{SCHEMA},{self._who},"timestamp":"{rfc3339(timestamp_ns)}",'
+            f'"model":{_model(info.model)},"backend":{_backend(info.backend)},'
+            f'"sources":[{sources}],"protocol":{quote(protocol)}}}'
+        )
+        return text.encode("utf-8", "replace")
+
+
+def as_historical(payload: bytes) -> bytes:
+    """The same result, marked as replayed; `payload` is from `Encoder.result`."""
+    return payload[: -len(_LIVE)] + _HISTORICAL if payload.endswith(_LIVE) else payload
+
+
+def rfc3339(timestamp_ns: int) -> str:
+    """Nanoseconds since 1970 as "2026-11-21T09:30:00.123456789Z"."""
+    second, ns = divmod(timestamp_ns, 1_000_000_000)
+    return f"{_second(second)}.{ns:09d}Z"
+
+
+@functools.lru_cache(maxsize=8)
+def _second(second: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
+
+
+def _model(model: ModelInfo) -> str:
+    return (
+        f'{{"name":{quote(model.name)},"version":{quote(model.version)},'
+        f'"sha256":{quote(model.sha256)}}}'
+    )
+
+
+def _backend(backend: BackendInfo) -> str:
+    degraded = f',"degraded":{quote(backend.degraded)}' if backend.degraded else ""
+    return f'{{"kind":{quote(backend.kind)},"delegate":{quote(backend.delegate)}{degraded}}}'
+
+
+def _latency(took: Latency) -> str:
+    total = took.capture_to_result + took.preprocess + took.inference + took.postprocess
+    if total - total != 0.0:  # a NaN or an infinity is among them
+        return _odd_latency(took)
+    return (
+        f'{{"capture_to_result":{took.capture_to_result:.3f},"preprocess":{took.preprocess:.3f},'
+        f'"inference":{took.inference:.3f},"postprocess":{took.postprocess:.3f}}}'
+    )
+
+
+def _odd_latency(took: Latency) -> str:
+    names = ("capture_to_result", "preprocess", "inference", "postprocess")
+    return f"{{{','.join(f'{quote(name)}:{_number(getattr(took, name))}' for name in names)}}}"
+
+
+def _outcome(outcome: Outcome) -> str:
+    if isinstance(outcome, Labels):
+        items = [
+            f'{{"index":{label.index},"label":{quote(label.label)},"score":{_number(label.score)}}}'
+            for label in outcome.labels
+        ]
+        return f'{{"kind":"labels","labels":[{",".join(items)}]}}'
+    if isinstance(outcome, Detections):
+        return f'{{"kind":"detections","detections":{_list(map(_detection, outcome.detections))}}}'
+    if isinstance(outcome, Beats):
+        return f'{{"kind":"beats","beats":{_list(map(_beat, outcome.beats))}}}'
+    if isinstance(outcome, Keypoints):
+        return f'{{"kind":"keypoints","keypoints":{_list(map(_keypoint, outcome.keypoints))}}}'
+    if isinstance(outcome, Tensors):
+        return f'{{"kind":"tensors","tensors":{_list(map(_tensor, outcome.tensors))}}}'
+    raise TypeError(f"no encoding for {type(outcome).__name__}")
+
+
+def _detection(found: Detection) -> str:
+    box = found.box
+    points = f',"keypoints":{_list(map(_keypoint, found.keypoints))}' if found.keypoints else ""
+    return (
+        f'{{"index":{found.index},"label":{quote(found.label)},"score":{_number(found.score)},'
+        f'"box":{{"x_min":{_number(box.x_min)},"y_min":{_number(box.y_min)},'
+        f'"x_max":{_number(box.x_max)},"y_max":{_number(box.y_max)}}}{points}}}'
+    )
+
+
+def _keypoint(point: Keypoint) -> str:
+    return (
+        f'{{"name":{quote(point.name)},"score":{_number(point.score)},'
+        f'"x":{_number(point.x)},"y":{_number(point.y)}}}'
+    )
+
+
+def _beat(beat: Beat) -> str:
+    rr_s = "null" if beat.rr_s is None else _number(beat.rr_s)
+    rate_bpm = "null" if beat.rate_bpm is None else _number(beat.rate_bpm)
+    return (
+        f'{{"index":{beat.index},"label":{quote(beat.label)},"score":{_number(beat.score)},'
+        f'"timestamp":"{rfc3339(beat.timestamp_ns)}","rr_s":{rr_s},"rate_bpm":{rate_bpm}}}'
+    )
+
+
+_DIGITS = {"float16": "%.5g", "float32": "%.9g", "float64": "%.17g"}  # enough to read back exactly
+
+
+def _tensor(tensor: Tensor) -> str:
+    data = tensor.data
+    dtype = str(data.dtype)
+    if data.dtype.kind == "f":
+        values = list(map(_DIGITS.get(dtype, "%.17g").__mod__, data.ravel().tolist()))
+        if any(value[-1] in "fn" for value in values):
+            values = ["null" if value[-1] in "fn" else value for value in values]
+    elif data.dtype.kind in "iub":
+        values = list(map("%d".__mod__, data.ravel().tolist()))
+    else:
+        values = [quote(str(value)) for value in data.ravel().tolist()]
+    shape = ",".join(map(str, data.shape))
+    return (
+        f'{{"name":{quote(tensor.name)},"dtype":{quote(dtype)},"shape":[{shape}],'
+        f'"data":{_list(values)}}}'
+    )
+
+
+def _number(value: float) -> str:
+    text = f"{value:.7g}"
+    return "null" if text[-1] in "fn" else text  # inf, nan
+
+
+def _list(items: Iterable[str]) -> str:
+    return f"[{','.join(items)}]"
