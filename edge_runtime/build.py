@@ -1,0 +1,170 @@
+"""RunConfig -> Pipeline: the only wiring."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from . import manifest as manifests
+from . import registry
+from .backends import DELEGATES, Format, format_of
+from .capture import Capture, Limits
+from .config import ModelConfig, RunConfig, Rung
+from .errors import BadOptionError, ConfigError
+from .frame import Identity
+from .interfaces import Backend, Postprocess, Prepare, Sink, Source, Step, TensorSpec
+from .manifest import FileEntry, InputEntry, Manifest
+from .model import Candidate, Model
+from .pipeline import Pipeline
+
+
+def pipeline(config: RunConfig) -> Pipeline:
+    """Wire everything a run file names; opens nothing. Raises ConfigError."""
+    built_model = model(config.model, config.board)
+    built_sources = sources(config)
+    if built_model.manifest.stateful and len(built_sources) > 1:
+        raise ConfigError(
+            f"{config.file}: model {built_model.manifest.name} keeps its state inside: it can "
+            "serve one source only; start one pipeline for each"
+        )
+    limits = Limits(
+        mailbox=config.capture.mailbox,
+        backoff_s=config.capture.backoff_s,
+        backoff_max_s=config.capture.backoff_max_s,
+        bad_frames_max=config.capture.bad_frames_max,
+    )
+    return Pipeline(
+        capture=Capture(built_sources, limits),
+        steps={source.name: steps(config) for source in built_sources},
+        model=built_model,
+        sinks=sinks(config),
+        bad_frames_max=config.capture.bad_frames_max,
+    )
+
+
+def sources(config: RunConfig) -> tuple[Source, ...]:
+    """One instance of each [[source]]."""
+    return tuple(
+        component.options.make(registry.find("source", component.kind), name=name)
+        for name, component in config.sources
+    )
+
+
+def steps(config: RunConfig) -> tuple[Step, ...]:
+    """A fresh chain of [[step]]s: each source has its own, for they keep samples."""
+    return tuple(
+        component.options.make(registry.find("step", component.kind)) for component in config.steps
+    )
+
+
+def sinks(config: RunConfig) -> tuple[Sink, ...]:
+    """One instance of each [[sink]]."""
+    return tuple(sink(kind.kind, kind.options.make, config.identity) for kind in config.sinks)
+
+
+def sink(kind: str, make: Callable[..., Sink], identity: Identity) -> Sink:
+    """One sink that publishes as `identity`."""
+    return make(registry.find("sink", kind), identity=identity)
+
+
+def model(config: ModelConfig, board: str = "") -> Model:
+    """The model with its ladder of candidates. Raises ConfigError, ModelLoadError."""
+    manifest, ladder = candidates(config, board)
+    return Model(
+        manifest=manifest,
+        candidates=ladder,
+        prepare=prepare,
+        postprocess=postprocess,
+        required=config.required,
+    )
+
+
+def candidates(config: ModelConfig, board: str = "") -> tuple[Manifest, list[Candidate]]:
+    """The manifest, and one candidate for each rung. Raises ConfigError, ModelLoadError.
+
+    What the configuration leaves open is the board profile's: `board` names it, "" detects it.
+    """
+    manifest, override = contract(config)
+    rungs, threads = config.delegates, config.threads
+    if not rungs or not threads:
+        from . import profile as profiles
+
+        facts = profiles.load(board) if board else profiles.detect()
+        format_ = format_of(override) if override else manifest.file[0].format
+        rungs = rungs or tuple(Rung(name) for name in facts.delegates[format_])
+        threads = threads or facts.threads
+    return manifest, [_candidate(manifest, override, rung, threads) for rung in rungs]
+
+
+def contract(config: ModelConfig) -> tuple[Manifest, Path | None]:
+    """The manifest, and the weights file when the configuration names a bare one."""
+    if not config.path.exists():
+        raise ConfigError(f"{config.path}: no such model directory or file")
+    if config.path.is_dir():
+        return manifests.read(config.path), None
+    if config.manifest is None:
+        raise ConfigError(
+            f"{config.path}: a bare file does not say what its numbers mean; write a manifest "
+            f"(`edge-run models show {config.path}` prints a start) and name it: "
+            'manifest = "model.toml"'
+        )
+    return manifests.read(config.manifest), config.path
+
+
+def _candidate(manifest: Manifest, override: Path | None, rung: Rung, threads: int) -> Candidate:
+    entry = _entry(manifest, override, rung)
+    path = override or manifest.path(entry)
+    # Inputs that the manifest names by position need no fixing before the load.
+    shapes = {
+        item.name: item.shape for item in manifest.input if item.shape and not item.name.isdigit()
+    }
+    kind = format_of(path) if path.exists() else entry.format
+    try:
+        backend: Backend = registry.find("backend", kind)(
+            path=path,
+            delegate=rung.delegate,
+            threads=threads,
+            library=rung.library or None,
+            options=dict(rung.options),
+            shapes=shapes,
+        )
+    except BadOptionError as exc:
+        raise ConfigError(f"[model] delegates: {rung.delegate}: {exc}") from exc
+    return Candidate(rung.delegate, path, entry.sha256, backend)
+
+
+def _entry(manifest: Manifest, override: Path | None, rung: Rung) -> FileEntry:
+    """The weights for a rung: those it names, the bare file's, or the first that it can run."""
+    wanted = rung.file or (override.name if override else "")
+    for entry in manifest.file:
+        if wanted in (entry.path, Path(entry.path).name):
+            return entry
+        if not wanted and _runs(rung, entry.format):
+            return entry
+    what = f"lists no file '{wanted}'" if wanted else f"has no file for '{rung.delegate}'"
+    known = ", ".join(sorted({name for names in DELEGATES.values() for name in names}))
+    raise ConfigError(f"{manifest.name}: the manifest {what}; delegates are: {known}")
+
+
+def _runs(rung: Rung, format_: Format) -> bool:
+    """Whether a rung is a delegate of this format; a library is always a TFLite one."""
+    if rung.library:
+        return format_ == "tflite"
+    return rung.delegate in DELEGATES[format_]
+
+
+def prepare(entry: InputEntry, spec: TensorSpec) -> Prepare:
+    """What fills one input tensor from a frame."""
+    target = {
+        "image": "edge_runtime.preprocess.image:ImageInput",
+        "signal": "edge_runtime.preprocess.signal:SignalInput",
+        "feature": "edge_runtime.preprocess.feature:FeatureInput",
+    }[entry.kind]
+    made: Prepare = registry.load(target)(entry, spec)
+    return made
+
+
+def postprocess(manifest: Manifest, outputs: tuple[TensorSpec, ...]) -> Postprocess:
+    """What reads the outputs, as the manifest says."""
+    made: Postprocess = registry.find("postprocess", manifest.postprocess.kind)(manifest, outputs)
+    return made
