@@ -1,0 +1,1 @@
+"""What a person asks of a model or a board before it works: check, try, measure, describe."""
