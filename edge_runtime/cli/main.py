@@ -15,6 +15,7 @@ from edge_runtime.errors import EdgeRunError
 from edge_runtime.tables import nearest
 
 VERBS = (
+    "demo",
     "start",
     "check",
     "init",

@@ -1,0 +1,115 @@
+"""What a newcomer may rely on: light imports, small modules, and who may catch everything."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+import time
+
+from ..needs import ROOT
+
+HEAVY = ("numpy", "cv2", "paho", "serial", "tflite_runtime", "ai_edge_litert", "onnxruntime")
+BROAD_HANDLERS = {"edge_runtime/capture.py", "edge_runtime/cli/main.py"}
+SOURCES = sorted((ROOT / "edge_runtime").rglob("*.py"))
+
+
+def loaded_after(code: str) -> set[str]:
+    program = f"import sys\n{code}\nprint(*{{name.partition('.')[0] for name in sys.modules}})"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return set(done.stdout.split())
+
+
+def test_importing_the_package_loads_no_heavy_module():
+    assert not loaded_after("import edge_runtime").intersection(HEAVY)
+
+
+def test_the_help_of_the_program_and_of_every_verb_loads_no_heavy_module():
+    from edge_runtime.cli.main import VERBS
+
+    asked = [["--help"], *([verb, "--help"] for verb in VERBS)]
+    code = (
+        "from edge_runtime.cli.main import cli\n"
+        "import contextlib, io\n"
+        "with contextlib.redirect_stdout(io.StringIO()):\n"
+        f"    for words in {asked!r}:\n"
+        "        try: cli.main(words)\n"
+        "        except SystemExit as exit: assert exit.code == 0\n"
+    )
+    assert not loaded_after(code).intersection(HEAVY)
+
+
+def test_help_is_there_before_one_wonders():
+    bare = min(seconds("pass") for _ in range(5))
+    help_ = min(
+        seconds(
+            "import sys; sys.argv[1:] = ['--help']; from edge_runtime.cli.main import main; main()"
+        )
+        for _ in range(5)
+    )
+    assert help_ - bare < 0.3
+
+
+def seconds(code: str) -> float:
+    started = time.perf_counter()
+    subprocess.run([sys.executable, "-c", code], stdout=subprocess.DEVNULL, check=True)
+    return time.perf_counter() - started
+
+
+def test_the_core_fits_in_fifteen_minutes_of_reading():
+    core = ("frame", "interfaces", "errors", "pipeline", "capture", "model")
+    lines = sum(
+        len((ROOT / "edge_runtime" / f"{name}.py").read_text().splitlines()) for name in core
+    )
+    assert lines <= 1500
+
+
+def test_no_module_is_longer_than_a_chapter():
+    long = {
+        str(path.relative_to(ROOT)): count
+        for path in SOURCES
+        if (count := len(path.read_text().splitlines())) > 260
+    }
+    assert not long
+
+
+def test_only_two_places_may_catch_everything():
+    broad = set()
+    for path in SOURCES:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ExceptHandler) and _catches_everything(node):
+                broad.add(str(path.relative_to(ROOT)))
+    assert broad <= BROAD_HANDLERS
+
+
+def _catches_everything(handler: ast.ExceptHandler) -> bool:
+    names = (
+        {node.id for node in ast.walk(handler.type) if isinstance(node, ast.Name)}
+        if (handler.type)
+        else {"BaseException"}
+    )
+    return bool(names & {"Exception", "BaseException"})
+
+
+def test_only_the_command_line_prints():
+    printing = {
+        str(path.relative_to(ROOT))
+        for path in SOURCES
+        if "cli" not in path.parts
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Name)
+        and node.func.id == "print"
+    }
+    assert not printing
+
+
+def test_the_device_package_never_imports_a_converter():
+    importing = {
+        str(path.relative_to(ROOT))
+        for path in SOURCES
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Import | ast.ImportFrom) and "converters" in ast.unparse(node)
+    }
+    assert not importing
