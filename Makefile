@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 
 .PHONY: demo test check legacy openvino clean
 
-demo: $(VENV)/demo.stamp
+demo: $(VENV)/all.stamp
 	$(BIN)/edge-run demo $(WHAT)
 
 test: check
@@ -22,16 +22,10 @@ check: $(VENV)/dev.stamp
 legacy openvino:
 	PYTHON=$(PYTHON) tests/runtimes.sh $@ .venv-$@
 
-$(VENV)/demo.stamp: setup.cfg pyproject.toml
+$(VENV)/%.stamp: setup.cfg pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip setuptools
-	$(BIN)/python -m pip install --quiet --editable '.[all]'
-	touch $@
-
-$(VENV)/dev.stamp: setup.cfg pyproject.toml
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --upgrade pip setuptools
-	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	$(BIN)/python -m pip install --quiet --editable '.[$*]'
 	touch $@
 
 clean:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 from . import manifest as manifests
@@ -11,7 +10,6 @@ from .backends import DELEGATES, Format, format_of
 from .capture import Capture, Limits
 from .config import ModelConfig, RunConfig, Rung
 from .errors import BadOptionError, ConfigError
-from .frame import Identity
 from .interfaces import Backend, Postprocess, Prepare, Sink, Source, Step, TensorSpec
 from .manifest import FileEntry, InputEntry, Manifest
 from .model import Candidate, Model
@@ -59,12 +57,10 @@ def steps(config: RunConfig) -> tuple[Step, ...]:
 
 def sinks(config: RunConfig) -> tuple[Sink, ...]:
     """One instance of each [[sink]]."""
-    return tuple(sink(kind.kind, kind.options.make, config.identity) for kind in config.sinks)
-
-
-def sink(kind: str, make: Callable[..., Sink], identity: Identity) -> Sink:
-    """One sink that publishes as `identity`."""
-    return make(registry.find("sink", kind), identity=identity)
+    return tuple(
+        component.options.make(registry.find("sink", component.kind), identity=config.identity)
+        for component in config.sinks
+    )
 
 
 def model(config: ModelConfig, board: str = "") -> Model:

@@ -5,7 +5,7 @@
     |   `-- MissingExtraError  the user installs a package                 exit 2
     |-- SourceLostError        capture closes, backs off, reopens          exit 1
     |-- FrameError             the frame is counted and dropped            exit 1 after N in a row
-    |   `-- LeadOffError       a published state until samples come again  exit 1 never
+    |   `-- LeadOffError       a published state until samples come again  never ends the run
     |-- ModelLoadError         this model cannot run                       exit 3
     |   `-- DelegateError      the next listed delegate is tried           exit 3
     |-- SinkError              the outbox holds what was not delivered     exit 1

@@ -23,8 +23,18 @@ class GoldenReport:
     max_error: float
     agreement: float  # share of cases with the largest value of each output at the same place
 
+    def failure(self, tolerance: float, agreement: float) -> str:
+        """Why this is not what the workstation computed; empty when it is."""
+        if self.max_error <= tolerance and self.agreement >= agreement:  # a NaN is neither
+            return ""
+        return (
+            f"golden vectors differ: largest error {self.max_error:.4g} (allowed {tolerance:g}), "
+            f"agreement {self.agreement:.1%} (needed {agreement:.1%}) over {self.cases} cases: "
+            "this delegate does not compute what the workstation computed"
+        )
 
-def replay(backend: Backend, path: Path, cases_max: int | None = None) -> GoldenReport:
+
+def replay(backend: Backend, path: Path) -> GoldenReport:
     """Run the cases of an .npz through an open backend.
 
     The file holds `input/<tensor>` and `output/<tensor>` arrays with a leading case axis. Inputs
@@ -35,7 +45,6 @@ def replay(backend: Backend, path: Path, cases_max: int | None = None) -> Golden
     """
     inputs, outputs = _read(backend, path)
     cases = min(len(array) for array in (*inputs, *outputs))
-    cases = min(cases, cases_max) if cases_max else cases
     if cases == 0:
         raise ConfigError(f"{path}: holds no golden case")
     worst, agreed = 0.0, 0
@@ -57,13 +66,8 @@ def replay(backend: Backend, path: Path, cases_max: int | None = None) -> Golden
 def check(backend: Backend, path: Path, tolerance: float, agreement: float) -> GoldenReport:
     """Replay, and raise DelegateError when the outputs are not those of the workstation."""
     report = replay(backend, path)
-    if not report.max_error <= tolerance or report.agreement < agreement:
-        raise DelegateError(
-            f"golden vectors differ on {backend.kind}/{backend.delegate}: largest error "
-            f"{report.max_error:.4g} (allowed {tolerance:g}), agreement {report.agreement:.1%} "
-            f"(needed {agreement:.1%}) over {report.cases} cases: this delegate does not compute "
-            "what the workstation computed"
-        )
+    if failure := report.failure(tolerance, agreement):
+        raise DelegateError(f"{backend.kind}/{backend.delegate}: {failure}")
     return report
 
 

@@ -84,7 +84,6 @@ class Encoder:
     """Makes the JSON of one pipeline; keeps the parts that stay the same from frame to frame."""
 
     def __init__(self, identity: Identity) -> None:
-        self._identity = identity
         self._who = f'"device":{quote(identity.device)},"pipeline":{quote(identity.pipeline)}'
         self._sources: dict[str, str] = {}
         self._model: ModelInfo | None = None

@@ -109,7 +109,6 @@ class Subscriber:
         self._topic = topic
         self._granted = threading.Event()
         self._messages: queue.SimpleQueue[tuple[str, bytes, int]] = queue.SimpleQueue()
-        self.strange = 0  # messages that were no valid JSON of ours
         self.about: About | None = None
         self.status = ""
 
@@ -154,7 +153,7 @@ class Subscriber:
             elif what == "status":
                 self.status = payload.decode("utf-8", "replace")
         except (ValueError, KeyError, TypeError):
-            self.strange += 1
+            return None  # a result that cannot be read is missed by the tally: it counts as lost
         return None
 
     def _on_connect(

@@ -65,11 +65,5 @@ def _judged(proof: Proof, manifest: Manifest, report: GoldenReport | None) -> Pr
     proof, rules = replace(proof, report=report), manifest.golden
     if rules is None or report is None:
         return proof
-    if report.max_error <= rules.tolerance and report.agreement >= rules.agreement:
-        return proof
-    failure = (
-        f"golden vectors differ: largest error {report.max_error:.4g} (allowed "
-        f"{rules.tolerance:g}), agreement {report.agreement:.1%} (needed {rules.agreement:.1%}): "
-        "this delegate does not compute what the workstation computed; use another one"
-    )
-    return replace(proof, failure=failure, exit_code=ModelLoadError.exit_code)
+    failure = report.failure(rules.tolerance, rules.agreement)
+    return replace(proof, failure=failure, exit_code=ModelLoadError.exit_code if failure else 0)
