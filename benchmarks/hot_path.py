@@ -104,7 +104,7 @@ def run_file(folder: Path, data: Path, contract: str, weights: str, port: int) -
         f'manifest = "{ROOT}/examples/contracts/{contract}.toml"\n'
         'delegates = ["xnnpack"]\nthreads = 1\n'
         f'[[source]]\nkind = "video"\npath = "{data}/video/{VIDEO}"\n'
-        f'[[sink]]\nkind = "mqtt"\nurl = "mqtt://127.0.0.1:{port}"\n'
+        f'[[sink]]\nkind = "mqtt"\nurl = "mqtt://127.0.0.1:{port}"\nstate = "{folder}"\n'
     )
     return path
 

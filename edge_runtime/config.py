@@ -203,9 +203,15 @@ def _components(top: Table, key: str, environment: Mapping[str, str]) -> tuple[C
 def _resolved(values: dict[str, object], base: Path) -> dict[str, object]:
     """Options that name a file are relative to the run file."""
     for key, value in values.items():
-        if (key == "path" or key.endswith("_file")) and isinstance(value, str) and value != "-":
+        if isinstance(value, dict):
+            values[key] = _resolved({**value}, base)
+        elif isinstance(value, str) and value not in ("", "-") and _names_a_file(key):
             values[key] = str(base / value)
     return values
+
+
+def _names_a_file(key: str) -> bool:
+    return key in ("path", "state") or key.endswith("_file")
 
 
 def _level(table: Table, key: str, value: str) -> str:

@@ -92,6 +92,10 @@ class SinkError(EdgeRunError):
     """Results could not be delivered."""
 
 
+class UndeliveredError(SinkError):
+    """Results could not be delivered yet: the outbox holds them, and the next start sends them."""
+
+
 class UpdateError(EdgeRunError):
     """A model update failed; the active model is untouched."""
 

@@ -208,11 +208,17 @@ class SourceState(NamedTuple):
 
 
 class Info(NamedTuple):
-    """What a pipeline is made of right now; sinks announce it when it changes."""
+    """What a pipeline is made of right now; sinks announce it when it changes.
+
+    `task` is the manifest's; `labels` are all that a result may call what it found, and empty for
+    a model that names nothing.
+    """
 
     model: ModelInfo
     backend: BackendInfo
     sources: tuple[SourceState, ...]
+    task: str = ""
+    labels: tuple[str, ...] = ()
 
 
 class Identity(NamedTuple):

@@ -1,76 +1,133 @@
-"""Results, announcements and statuses as lines for people, made from their JSON documents."""
+"""Results and what else pipelines tell as lines for people. Nothing in them steers a terminal."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+import math
+from typing import TYPE_CHECKING
+
+from .events import Alert, Announcement, Event, Gap, ReceivedResult, Status
+from .frame import (
+    Beat,
+    Beats,
+    Detection,
+    Detections,
+    Info,
+    Keypoints,
+    Label,
+    Labels,
+    Outcome,
+)
+from .wire import rfc3339
+
+if TYPE_CHECKING:
+    from .frame import Result
 
 _BOLD, _DIM, _YELLOW, _PLAIN = "\x1b[1m", "\x1b[2m", "\x1b[33m", "\x1b[0m"
 _MOST = 4  # labels or detections in one line
 
 
-def result_line(document: Mapping[str, Any], *, colour: bool = False) -> str:
+def event_line(event: Event, *, colour: bool = False) -> str:
+    """What a subscriber was told: who, and what."""
+    who = plain(f"{event.device}/{event.pipeline}")
+    if isinstance(event, ReceivedResult):
+        return f"{who} {result_line(event, colour=colour)}"
+    if isinstance(event, Announcement):
+        return info_line(who, event.info, colour=colour)
+    if isinstance(event, Status):
+        return f"{who} is {event.state}"
+    if isinstance(event, Gap):
+        return _paint(f"{who} {gap_text(event)}", _YELLOW, colour)
+    return _paint(f"{who} {alert_text(event)}", _DIM if event.cleared else _YELLOW, colour)
+
+
+def result_line(result: Result | ReceivedResult, *, colour: bool = False) -> str:
     """A result: when, which source and frame, what, how fast and where it ran."""
-    when = plain(document["timestamp"][11:23])
-    late = _paint(" (historical)", _YELLOW, colour) if document["historical"] else ""
-    backend = document["backend"]
-    took = document["latency_ms"]["capture_to_result"]
-    speed = "" if took is None else f"{took:.1f} ms, "
-    where = f"{speed}{backend['kind']}/{backend['delegate']}"
-    if "degraded" in backend:
-        where += f", degraded: {backend['degraded']}"
-    what = _paint(_outcome(document["result"]), _BOLD, colour)
-    rest = _paint(f"[{where}]", _YELLOW if "degraded" in backend else _DIM, colour)
-    return f"{when} {plain(document['source'])} #{document['seq']}  {what}  {rest}{late}"
-
-
-def info_line(document: Mapping[str, Any], *, colour: bool = False) -> str:
-    """An announcement: who runs which model on what, and how its sources are."""
-    model, backend = document["model"], document["backend"]
-    sources = ", ".join(
-        f"{source['name']} {source['state']}"
-        + (f" ({source['detail']})" if source["detail"] else "")
-        for source in document["sources"]
+    historical = isinstance(result, ReceivedResult) and result.historical
+    late = _paint(" (historical)", _YELLOW, colour) if historical else ""
+    backend, took = result.backend, result.latency_ms.capture_to_result
+    speed = f"{took:.1f} ms, " if math.isfinite(took) else ""
+    where = f"{speed}{backend.kind}/{backend.delegate}"
+    if backend.degraded:
+        where += f", degraded: {backend.degraded}"
+    what = _paint(outcome_text(result.outcome), _BOLD, colour)
+    rest = _paint(f"[{where}]", _YELLOW if backend.degraded else _DIM, colour)
+    return (
+        f"{clock(result.timestamp_ns)} {plain(result.source)} #{result.seq}  {what}  {rest}{late}"
     )
-    degraded = f" degraded: {backend['degraded']};" if "degraded" in backend else ""
+
+
+def info_line(who: str, info: Info, *, colour: bool = False) -> str:
+    """An announcement: who runs which model on what, and how its sources are."""
+    sources = ", ".join(
+        f"{source.name} {source.state}" + (f" ({source.detail})" if source.detail else "")
+        for source in info.sources
+    )
+    model, backend = info.model, info.backend
+    degraded = f" degraded: {backend.degraded};" if backend.degraded else ""
     text = (
-        f"{document['device']}/{document['pipeline']}: {model['name']} {model['version']} on "
-        f"{backend['kind']}/{backend['delegate']};{degraded} sources: {sources or 'none'}"
+        f"{who}: {model.name} {model.version} on {backend.kind}/{backend.delegate};{degraded} "
+        f"sources: {sources or 'none'}"
     )
     return _paint(text, _YELLOW if degraded else _DIM, colour)
 
 
-def _outcome(result: Mapping[str, Any]) -> str:
-    kind = result["kind"]
-    if kind == "labels":
-        return _list([_scored(item) for item in result["labels"]], "no label")
-    if kind == "detections":
-        return _list([_detection(item) for item in result["detections"]], "nothing found")
-    if kind == "beats":
-        return _list([_beat(item) for item in result["beats"]], "no beat")
-    if kind == "keypoints":
-        points = [item["score"] or 0.0 for item in result["keypoints"]]
-        return f"{len(points)} keypoints, mean score {sum(points) / max(len(points), 1):.2f}"
-    return _list([f"{item['name']} {item['shape']}" for item in result["tensors"]], "no tensor")
+def gap_text(gap: Gap) -> str:
+    """Which results will never come, and why."""
+    return plain(
+        f"{gap.source} lost {gap.count} results of #{gap.first_seq}..#{gap.last_seq} "
+        f"({gap.reason}), {clock(gap.first_ns)} to {clock(gap.last_ns)}"
+    )
 
 
-def _scored(item: Mapping[str, Any]) -> str:
-    return f"{item['label']} {_number(item['score'], 2)}"
+def alert_text(alert: Alert) -> str:
+    """What a person should know."""
+    over = "over: " if alert.cleared else ""
+    return plain(f"{clock(alert.timestamp_ns)} {over}{alert.kind}: {alert.text}")
 
 
-def _detection(item: Mapping[str, Any]) -> str:
-    box = item["box"]
-    corners = [_number(box[key], 0) for key in ("x_min", "y_min", "x_max", "y_max")]
-    return f"{_scored(item)} at {','.join(corners[:2])}..{','.join(corners[2:])}"
+def outcome_text(outcome: Outcome) -> str:
+    """What was seen, the first few of it; without what steers a terminal."""
+    if isinstance(outcome, Labels):
+        text = _list([_scored(label) for label in outcome.labels], "no label")
+    elif isinstance(outcome, Detections):
+        text = _list([_detection(found) for found in outcome.detections], "nothing found")
+    elif isinstance(outcome, Beats):
+        text = _list([_beat(beat) for beat in outcome.beats], "no beat")
+    elif isinstance(outcome, Keypoints):
+        scores = [point.score for point in outcome.keypoints if math.isfinite(point.score)]
+        mean = sum(scores) / max(len(outcome.keypoints), 1)
+        text = f"{len(outcome.keypoints)} keypoints, mean score {mean:.2f}"
+    else:
+        shapes = [f"{tensor.name} {list(tensor.data.shape)}" for tensor in outcome.tensors]
+        text = _list(shapes, "no tensor")
+    return plain(text)
 
 
-def _beat(item: Mapping[str, Any]) -> str:
-    rate = item["rate_bpm"]
-    return _scored(item) + ("" if rate is None else f", {rate:.0f} bpm")
+def clock(timestamp_ns: int) -> str:
+    """The time of day, UTC, to the millisecond."""
+    return rfc3339(timestamp_ns)[11:23]
 
 
-def _number(value: float | None, digits: int) -> str:
-    return "?" if value is None else f"{value:.{digits}f}"
+def plain(text: str) -> str:
+    """Text without line breaks and control sequences, whoever wrote it."""
+    return text if text.isprintable() else "".join(c if c.isprintable() else "?" for c in text)
+
+
+def _scored(item: Label | Detection | Beat) -> str:
+    return f"{item.label} {_number(item.score, 2)}"
+
+
+def _detection(found: Detection) -> str:
+    x_min, y_min, x_max, y_max = (_number(value, 0) for value in found.box)
+    return f"{_scored(found)} at {x_min},{y_min}..{x_max},{y_max}"
+
+
+def _beat(beat: Beat) -> str:
+    return _scored(beat) + ("" if beat.rate_bpm is None else f", {beat.rate_bpm:.0f} bpm")
+
+
+def _number(value: float, digits: int) -> str:
+    return f"{value:.{digits}f}" if math.isfinite(value) else "?"
 
 
 def _list(items: list[str], nothing: str) -> str:
@@ -80,8 +137,3 @@ def _list(items: list[str], nothing: str) -> str:
 
 def _paint(text: str, colour_code: str, colour: bool) -> str:
     return f"{colour_code}{plain(text)}{_PLAIN}" if colour else plain(text)
-
-
-def plain(text: str) -> str:
-    """Text without line breaks and control sequences, whoever wrote it."""
-    return text if text.isprintable() else "".join(c if c.isprintable() else "?" for c in text)

@@ -100,6 +100,7 @@ class Model:
                 backend.reset()
             unless_it_works.pop_all()
         self._backend = backend
+        self.labels = _reported(self.manifest)
         self.model_info = ModelInfo(self.manifest.name, self.manifest.version, sha256)
         self.backend_info = BackendInfo(backend.kind, backend.delegate, degraded)
 
@@ -189,6 +190,13 @@ class Model:
         if self._backend is not None:
             self._backend.close()
             self._backend = None
+
+
+def _reported(manifest: Manifest) -> tuple[str, ...]:
+    """Every label that a result may bear; classes without a name are not among them."""
+    rules = manifest.postprocess
+    names = manifest.labels()[1 if rules.background else 0 :]
+    return tuple(dict.fromkeys(name for name in (*names, rules.unsure) if name))
 
 
 def _matched(manifest: Manifest, specs: Sequence[TensorSpec]) -> list[InputEntry]:

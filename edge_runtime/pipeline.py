@@ -155,7 +155,10 @@ class Pipeline:
         states = self.capture.states()
         if states != self._announced:
             self._announced = states
-            info = Info(self.model.model_info, self.model.backend_info, states)
+            model = self.model
+            info = Info(
+                model.model_info, model.backend_info, states, model.manifest.task, model.labels
+            )
             for sink in self.sinks:
                 sink.announce(info)
 

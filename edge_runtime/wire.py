@@ -3,8 +3,12 @@
     <prefix>/<device>/<pipeline>/<source>/result    a result, by result.schema.json
     <prefix>/<device>/<pipeline>/status             retained: online, stopped or offline
     <prefix>/<device>/<pipeline>/info               retained, by info.schema.json
+    <prefix>/<device>/<pipeline>/<source>/gap       results that were let go, by gap.schema.json
+    <prefix>/<device>/<pipeline>/alert              for a person, by alert.schema.json
+    <prefix>/<device>/<pipeline>/ack                to the pipeline: ids that a subscriber has
+    <prefix>/<device>/<pipeline>/command/<verb>     to the pipeline; see docs/commands.md
 
-Both schemas lie beside this module. Times are RFC 3339 in UTC with nine decimals. JSON has no
+The schemas lie beside this module. Times are RFC 3339 in UTC with nine decimals. JSON has no
 word for NaN and infinity: such a number is null. Scores, pixels and seconds have seven
 significant digits, latencies three decimals, tensor values as many as their type holds.
 """
@@ -71,13 +75,21 @@ class Topics:
             raise BadOptionError("prefix", "topics that start with $ belong to the broker")
         check_level("device", identity.device)
         check_level("pipeline", identity.pipeline)
+        self.prefix = prefix
         self._root = f"{prefix}/{identity.device}/{identity.pipeline}"
         self.status = f"{self._root}/status"
         self.info = f"{self._root}/info"
+        self.alert = f"{self._root}/alert"
+        self.ack = f"{self._root}/ack"
+        self.command = f"{self._root}/command"
 
     def result(self, source: str) -> str:
         """The topic of one source's results."""
         return f"{self._root}/{source}/result"
+
+    def gap(self, source: str) -> str:
+        """Where it is told which results of a source were let go."""
+        return f"{self._root}/{source}/gap"
 
 
 class Encoder:

@@ -24,6 +24,8 @@ VERBS = (
     "doctor",
     "models",
     "watch",
+    "outbox",
+    "command",
 )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import logging
 import signal
 import sys
 from pathlib import Path
@@ -11,8 +12,12 @@ from typing import TYPE_CHECKING
 
 import click
 
+from edge_runtime.errors import UndeliveredError
+
 if TYPE_CHECKING:
     from edge_runtime.pipeline import Pipeline
+
+log = logging.getLogger(__name__)
 
 # The interpreter hands over between threads every 5 ms by default, which is longer than an
 # inference of a small model: capture and sender threads would pace the loop.
@@ -27,7 +32,8 @@ def command(run_file: Path, device: str | None, console: bool) -> None:
     """Run the pipeline of RUN_FILE and publish its results.
 
     A recorded source ends the run (exit 0, everything delivered); a live one runs until SIGTERM
-    or Ctrl-C, which deliver what was computed. A second Ctrl-C leaves at once.
+    or Ctrl-C, which deliver what was computed or keep it for the next start. A second Ctrl-C
+    leaves at once.
 
     \b
     Example:
@@ -42,6 +48,10 @@ def command(run_file: Path, device: str | None, console: bool) -> None:
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     try:
         pipeline.run(started=collect_garbage)
+    except UndeliveredError as exc:
+        if not pipeline.stop.is_set():
+            raise
+        log.warning("%s", exc)  # nothing is lost, and the stop was asked for
     finally:
         click.echo(summary(pipeline), err=True)
 

@@ -1,14 +1,19 @@
-"""Rows on their way to a broker, and the suspicion that one of them makes it hang up.
+"""Rows on their way to a broker, and what is done about those that it will not have.
 
-MQTT 3.1.1 knows no refusal of a message: a broker that will not have one closes the connection
-(MQTT 3.1.1, section 3.3.5), and would be sent the same message again at each reconnect. A row is
-given up after it was three times alone in flight, on a connection that had just carried an
-acknowledged message, when the connection ended without another acknowledgement.
+MQTT 5 brokers refuse a message with a reason code. MQTT 3.1.1 knows no refusal: a broker that will
+not have a message closes the connection (MQTT 3.1.1, section 3.3.5), and would be sent the same
+one again at each reconnect. So a row is given up after three refusals, or after it was three times
+alone in flight, on a connection that had just carried an acknowledged message, when the connection
+ended without another acknowledgement.
 """
 
 from __future__ import annotations
 
+import time
+from collections import deque
+
 STRIKES = 3
+PENALTY_S = 1.0  # before a refused row is sent again
 
 
 class Flight:
@@ -23,6 +28,8 @@ class Flight:
         self._wary = False
         self._suspect = 0
         self._strikes = 0
+        self._refusals: dict[int, int] = {}  # by row id
+        self._benched: deque[tuple[float, int]] = deque()  # monotonic time, row id
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -55,19 +62,44 @@ class Flight:
             self._landed, self._wary, self._strikes = True, False, 0
         return row_id
 
-    def crashed(self) -> int | None:
-        """The connection is gone; gives the row that has to be given up, if there is one."""
+    def refused(self, row_id: int, *, for_now: bool) -> bool:
+        """The broker refused a row; whether it has to be given up. Else it sits out a second.
+
+        What it refuses `for_now`, for want of room, is never given up.
+        """
+        count = self._refusals.pop(row_id, 0) + (not for_now)
+        if count >= STRIKES:
+            return True
+        if count:
+            self._refusals[row_id] = count
+        self._benched.append((time.monotonic() + PENALTY_S, row_id))
+        return False
+
+    def recovered(self) -> list[int]:
+        """Rows whose penalty is over."""
+        over: list[int] = []
+        while self._benched and self._benched[0][0] <= time.monotonic():
+            over.append(self._benched.popleft()[1])
+        return over
+
+    def crashed(self, *, silent: bool) -> tuple[list[int], int | None]:
+        """The connection is gone: the rows to send again, and the one to be given up, if any.
+
+        Of one that fell `silent` no row is to blame.
+        """
         rows = list(self._rows.values())
         self._rows.clear()
-        if self._landed or not rows:
-            return None
+        given_up = None if silent or self._landed or not rows else self._judge(rows[0])
+        return [row for row in rows if row != given_up], given_up
+
+    def _judge(self, first: int) -> int | None:
         if not self._wary or not self.proven:
             self._wary = True
             return None
-        if rows[0] != self._suspect:
-            self._suspect, self._strikes = rows[0], 0
+        if first != self._suspect:
+            self._suspect, self._strikes = first, 0
         self._strikes += 1
         if self._strikes < STRIKES:
             return None
         self._strikes = 0
-        return rows[0]
+        return first

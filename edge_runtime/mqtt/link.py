@@ -1,19 +1,29 @@
-"""The way to a broker: which version of MQTT, the present session, and a wait that can be woken.
+"""The way to a broker: which of several, which version of MQTT, and a wait that can be woken.
 
 A link is owned by the thread that calls `connect` and `wait`; `wake` may be called by any.
 """
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 import select
 import time
+from dataclasses import replace
 from typing import Literal, TypeAlias
 
-from .client import LinkDownError, NotSpokenError, Version
-from .login import Login
-from .session import Session, Terms
+from .client import (
+    WILL_NOT_RETAINED,
+    WILL_QOS_TOO_HIGH,
+    LinkDownError,
+    NotSpokenError,
+    Version,
+)
+from .credentials import Credentials
+from .login import Address, Login
+from .session import Session
+from .terms import Terms
 
 log = logging.getLogger(__name__)
 
@@ -29,13 +39,17 @@ class Link:
     """
 
     def __init__(self, login: Login, terms: Terms, protocol: Choice = "auto") -> None:
-        self._login = login
+        self.address = login.address  # of the broker in use, or tried last
+        self.protocol = ""  # of the last session; "" before the first
+        self._logins = [login.at(address) for address in login.addresses]
+        self._next = 0  # which of them to try
+        self._tried = 0  # attempts since the last that succeeded
+        self._hopeless = False  # every attempt of this round was
+        self._credentials = Credentials(login)
         self._terms = terms
         self._choice: Choice = protocol
-        self._secrets = (login.read_password(), login.context())
-        self.protocol = ""  # of the last session; "" before the first
-        self._only_311 = False
-        self._fell_back = ""
+        self._only_311: set[Address] = set()
+        self._told: dict[Address, set[str]] = {address: set() for address in login.addresses}
         self._session: Session | None = None
         self._tick_at = 0.0
         self._woken = False
@@ -59,17 +73,26 @@ class Link:
     def connect(self) -> Session:
         """A new session, with the newest version that is allowed and spoken.
 
-        Raises LinkDownError; takes at most some fifteen seconds.
+        Tries one broker: the one that worked last, and after each failure the next. Raises
+        LinkDownError; takes at most some fifteen seconds.
         """
         self.drop()
-        if self._choice != "auto":
-            self._session = self._open(self._choice)
-        elif self._only_311:
-            self._session = self._open("3.1.1")
-        else:
-            self._session = self._newest()
-        self.protocol = self._session.version
-        return self._session
+        self._credentials.current()  # a file of ours that is broken is not the broker's failure
+        login = self._logins[self._next]
+        self.address = login.address
+        try:
+            session = self._session = self._negotiate(login)
+        except LinkDownError as exc:
+            self._count_failure(exc)
+            raise
+        self._tried = 0
+        self.protocol = session.version
+        self._terms = replace(self._terms, client_id=session.client_id)
+        return session
+
+    def set_will(self, topic: str, payload: bytes) -> None:
+        """The will of the sessions from the next one on."""
+        self._terms = replace(self._terms, will=(topic, payload))
 
     def wait(self, timeout_s: float, *, deaf: bool = False) -> None:
         """Wait for the broker or for `wake`, at most TICK_S; then read and write.
@@ -128,21 +151,50 @@ class Link:
         os.close(self._bell_in)
         os.close(self._bell_out)
 
-    def _open(self, version: Version, *, probing: bool = False) -> Session:
-        return Session(self._login, self._secrets, self._terms, version, probing=probing)
+    def _count_failure(self, exc: LinkDownError) -> None:
+        """Turn to the next broker, at once while this round of them is not over."""
+        count = len(self._logins)
+        self._hopeless = exc.hopeless and (self._hopeless or self._tried % count == 0)
+        self._tried += 1
+        self._next = (self._next + 1) % count
+        exc.more = self._tried % count > 0
+        exc.hopeless = self._hopeless and not exc.more
 
-    def _newest(self) -> Session:
+    def _negotiate(self, login: Login) -> Session:
+        if self._choice != "auto":
+            return self._open(login, self._choice)
+        if login.address in self._only_311:
+            return self._open(login, "3.1.1")
         try:
-            session = self._open("5", probing=True)
+            return self._open(login, "5", probing=True)
         except NotSpokenError as exc:
-            session = self._open("3.1.1")
-            self._only_311 = exc.sure
-            if str(exc) != self._fell_back:
-                self._fell_back = str(exc)
-                log.warning("%s does not speak MQTT 5 (%s): using 3.1.1", self._login.address, exc)
-        else:
-            self._fell_back = ""
-        return session
+            session = self._open(login, "3.1.1")
+            if exc.sure:
+                self._only_311.add(login.address)
+            self._tell(login.address, f"it does not speak MQTT 5 ({exc}): using 3.1.1")
+            return session
+
+    def _open(self, login: Login, version: Version, *, probing: bool = False) -> Session:
+        """Connect; with a milder will where the broker takes only such a one."""
+        terms, secrets = self._terms, self._credentials.current()
+        tell = functools.partial(self._tell, login.address)
+        while True:
+            try:
+                return Session(login, secrets, terms, version, tell=tell, probing=probing)
+            except LinkDownError as exc:
+                if exc.code == WILL_QOS_TOO_HIGH and terms.will_qos > 0:
+                    terms = replace(terms, will_qos=0)
+                elif exc.code == WILL_NOT_RETAINED and terms.will_retained:
+                    terms = replace(terms, will_retained=False)
+                else:
+                    raise
+                tell(f"it does not take our last will as it is ({exc})")
+
+    def _tell(self, address: Address, text: str) -> None:
+        """Say it once."""
+        if text not in self._told[address]:
+            self._told[address].add(text)
+            log.warning("%s: %s", address, text)
 
     def _watch(self, session: Session) -> None:
         flags = select.POLLIN | (select.POLLOUT if session.clogged else 0)

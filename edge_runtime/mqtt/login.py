@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import ipaddress
-import os
-import ssl
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
 
-from edge_runtime.errors import BadOptionError, ConfigError
+from edge_runtime.errors import BadOptionError
 
 _PORTS = {"mqtt": 1883, "mqtts": 8883, "ws": 80, "wss": 443}
 _SECURE = ("mqtts", "wss")
@@ -69,23 +66,40 @@ def parse_url(url: str) -> Address:
 
 @dataclass(frozen=True, slots=True)
 class Login:
-    """A checked way into a broker. The password never appears in `repr` or in a message.
+    """A checked way into a broker, or into one of several. The password never appears in `repr`.
+
+    `others` are tried in turn while `address` is out of reach; all are held to the same rules.
+    `alpn` are the protocols to offer inside TLS; `server_name` is asked for (SNI) and must be in
+    the broker's certificate where that is not the URL's host; `crl_file` lists revoked ones.
 
     Raises BadOptionError for what contradicts itself, and for a broker off this machine that is
     reached in the clear or without a user or client certificate, unless `allow_insecure` is set.
     """
 
     address: Address
+    others: tuple[Address, ...] = ()
     username: str = ""
     password: str = ""
     password_file: str = ""
     ca_file: str = ""
+    crl_file: str = ""
     cert_file: str = ""
     key_file: str = ""
+    alpn: tuple[str, ...] = ()
+    server_name: str = ""
     allow_insecure: bool = False
 
     def __repr__(self) -> str:
-        return f"Login({self.address}, user {self.username or '-'})"
+        return f"Login({', '.join(map(str, self.addresses))}, user {self.username or '-'})"
+
+    @property
+    def addresses(self) -> tuple[Address, ...]:
+        """Every broker, in the order in which they are tried."""
+        return (self.address, *self.others)
+
+    def at(self, address: Address) -> Login:
+        """The same way into one of the brokers alone."""
+        return replace(self, address=address, others=())
 
     def __post_init__(self) -> None:
         if self.password and self.password_file:
@@ -95,84 +109,29 @@ class Login:
         if bool(self.cert_file) != bool(self.key_file):
             key = "key_file" if self.cert_file else "cert_file"
             raise BadOptionError(key, "is missing: cert_file and key_file go together")
-        if (self.ca_file or self.cert_file) and not self.address.tls:
-            raise BadOptionError("url", "certificates need mqtts:// or wss://")
-        if not self.allow_insecure and not self.address.loopback:
-            self._check_secure()
+        if not all(name.isascii() and 0 < len(name) < 256 for name in self.alpn):
+            raise BadOptionError("alpn", "holds a name that is not 1 to 255 ASCII characters")
+        for address in self.addresses:
+            self._check_tls(address)
+            if not self.allow_insecure and not address.loopback:
+                self._check_secure(address)
 
-    def _check_secure(self) -> None:
-        if not self.address.tls:
+    def _check_tls(self, address: Address) -> None:
+        """Refuse options of TLS beside a connection without it."""
+        for key in ("ca_file", "crl_file", "cert_file", "alpn", "server_name"):
+            if getattr(self, key) and not address.tls:
+                raise BadOptionError("url", f"{address}: {key} needs mqtts:// or wss://")
+
+    def _check_secure(self, address: Address) -> None:
+        if not address.tls:
             raise BadOptionError(
                 "url",
-                f"{self.address} sends results in the clear over the network; use mqtts://, or "
+                f"{address} sends results in the clear over the network; use mqtts://, or "
                 "set allow_insecure = true",
             )
         if not self.username and not self.cert_file:
             raise BadOptionError(
                 "username",
-                f"{self.address} is used without a user or client certificate, so anyone may "
+                f"{address} is used without a user or client certificate, so anyone may "
                 "publish there; give one, or set allow_insecure = true",
             )
-
-    def read_password(self) -> str:
-        """The password, read from its file if it has one. Raises ConfigError."""
-        if not self.password_file:
-            return self.password
-        try:
-            return Path(self.password_file).read_text(encoding="utf-8").rstrip("\r\n")
-        except (OSError, UnicodeDecodeError) as exc:
-            raise ConfigError(f"password_file: {self.password_file}: {_say(exc)}") from exc
-
-    def context(self) -> ssl.SSLContext | None:
-        """TLS 1.2 or newer with the broker's name checked; None for a plain connection.
-
-        Raises ConfigError for a certificate or key that cannot be used.
-        """
-        if not self.address.tls:
-            return None
-        try:
-            context = ssl.create_default_context(cafile=self.ca_file or None)
-        except OSError as exc:
-            raise ConfigError(f"ca_file: {self.ca_file}: {_say(exc)}") from exc
-        context.minimum_version = ssl.TLSVersion.TLSv1_2
-        context.sslsocket_class = _TidySocket
-        if self.cert_file:
-            _check_private(self.key_file)
-            try:
-                context.load_cert_chain(self.cert_file, self.key_file, password=_no_passphrase)
-            except OSError as exc:
-                raise ConfigError(
-                    f"cert_file: {self.cert_file}, {self.key_file}: {_say(exc)}"
-                ) from exc
-        return context
-
-
-class _TidySocket(ssl.SSLSocket):
-    """Is closed at once when the handshake fails, as paho leaves it to the garbage collector."""
-
-    def do_handshake(self, block: bool = False) -> None:
-        try:
-            super().do_handshake(block)
-        except OSError:
-            self.close()
-            raise
-
-
-def _check_private(path: str) -> None:
-    """Refuse a key of ours that others may read, as ssh does."""
-    try:
-        facts = Path(path).stat()
-    except OSError as exc:
-        raise ConfigError(f"key_file: {path}: {_say(exc)}") from exc
-    if facts.st_uid == os.getuid() and facts.st_mode & 0o077:
-        raise ConfigError(f"key_file: {path}: others may read it; run chmod 600 {path}")
-
-
-def _no_passphrase() -> str:
-    raise ConfigError("key_file: is protected by a passphrase, and nobody is here to type it")
-
-
-def _say(exc: Exception) -> str:
-    if isinstance(exc, ssl.SSLError):
-        return str(exc.reason or exc).replace("_", " ").lower()
-    return (exc.strerror if isinstance(exc, OSError) else None) or str(exc)

@@ -6,7 +6,7 @@ import logging
 import random
 import time
 
-from .client import LinkDownError
+from .client import Alarm, LinkDownError
 from .login import Address
 
 log = logging.getLogger(__name__)
@@ -19,27 +19,35 @@ HASTY_ENDS = 3  # so many shorter ones in a row point at a second client of the 
 
 
 class Patience:
-    """The failures of one connection. A cause is told once, until a stable connection is lost."""
+    """The failures of one connection. A cause is told once, until a stable connection is lost.
 
-    def __init__(self, address: Address, client_id: str) -> None:
+    `waiting` is what the log says of whatever is to be delivered meanwhile.
+    """
+
+    def __init__(self, client_id: str, *, waiting: str = "results wait") -> None:
         self.cause = ""  # of the last failure
-        self._address = address
+        self.alarm: Alarm = ""  # of the last failure
         self._client_id = client_id
+        self._remark = f"{waiting}, trying again" if waiting else "trying again"
         self._failures = 0
         self._hasty_ends = 0
         self._told: set[str] = set()
         self._news = True  # whether "connected" is worth a line
+        self._address: Address | None = None  # of the last connection
         self._since: float | None = None
 
-    def connected(self, version: str) -> None:
+    def connected(self, address: Address, version: str) -> None:
         """An attempt succeeded."""
         self._since = time.monotonic()
-        if self._news:
-            self._news = False
-            log.info("%s: connected, MQTT %s", self._address, version)
+        if self._news or address != self._address:
+            self._news, self._address = False, address
+            log.info("%s: connected, MQTT %s", address, version)
 
-    def failed(self, exc: LinkDownError) -> float:
-        """An attempt failed, or a connection was lost; gives the seconds to wait."""
+    def failed(self, address: Address, exc: LinkDownError) -> float:
+        """An attempt failed, or a connection was lost; gives the seconds to wait.
+
+        These are 0 while another broker has not been tried: the back-off is per round.
+        """
         held_s = 0.0 if self._since is None else time.monotonic() - self._since
         was_connected, self._since = self._since is not None, None
         if held_s > STABLE_S:
@@ -48,13 +56,16 @@ class Patience:
         elif was_connected:
             self._hasty_ends += 1
             self._failures = min(self._failures, HASTY_FAILURES)
-        self.cause = str(exc)
+        self.cause, self.alarm = str(exc), exc.alarm
         if self._hasty_ends >= HASTY_ENDS and was_connected:
+            self.alarm = self.alarm or "client-id-takeover"
             self.cause += (
                 f" soon after it was made, {HASTY_ENDS} times or more: does another client "
                 f"connect as '{self._client_id}'?"
             )
-        self._tell(self.cause)
+        self._tell(f"{address}: {self.cause}")
+        if exc.more:
+            return 0.0
         delay_s = LONGEST_S if exc.hopeless else min(FIRST_S * 2**self._failures, LONGEST_S)
         self._failures = min(self._failures + 1, 16)
         return delay_s * random.uniform(0.5, 1.0)  # devices must not come back in step
@@ -63,4 +74,4 @@ class Patience:
         if cause not in self._told and len(self._told) < CAUSES_TOLD:
             self._told.add(cause)
             self._news = True
-            log.warning("%s: %s; results wait, trying again", self._address, cause)
+            log.warning("%s; %s", cause, self._remark)

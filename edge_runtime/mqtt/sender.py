@@ -1,90 +1,86 @@
 """The thread that empties an outbox into a broker, and keeps `status` and `info` true there.
 
-A row leaves the outbox when the broker has acknowledged it (at QoS 0: when it was handed to the
-network). At most `window` rows are in flight. A lost connection puts them back, so a subscriber
-may see a result twice, with the same id, and never misses one that the outbox still held.
+A lost connection puts back what was in flight, so a subscriber may see a result twice, with the
+same id, and never misses one that the outbox held.
 """
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from edge_runtime import wire
 
-from .client import LinkDownError
-from .flight import Flight
-from .link import Choice, Link
-from .patience import Patience
-from .session import CONNACK_TIMEOUT_S, Session, Terms
+from .client import KEEPALIVE_TIMEOUT, LinkDownError
+from .companion import Companion
+from .delivery import Delivery
+from .envelope import Envelope
+from .link import Link
+from .message import Message, Post
+from .patience import STABLE_S, Patience
+from .plan import Counters, Plan
+from .session import CONNACK_TIMEOUT_S, Session
+from .terms import Terms
 
 if TYPE_CHECKING:
-    from paho.mqtt.properties import Properties
-
-    from edge_runtime.outbox import Outbox, Row
+    from edge_runtime.frame import Info
+    from edge_runtime.outbox.outbox import Outbox
 
     from .login import Login
 
-log = logging.getLogger(__name__)
-
-LIVE_NS = 2_000_000_000  # a result that leaves later than this after it was accepted is historical
 ACK_DELAY_S = 0.01  # acknowledgements may lie unread so long, to be read several at a time
 GATHER_S = 0.01  # results that come faster than this leave together, at one wake-up
 IDLE_JOIN_S = 0.2  # to end a thread that is busy connecting, with nothing to deliver
 GOODBYE_S = 1.0  # for the broker to acknowledge the last status
 CLOSING_PAUSE_S = 1.0  # the longest back-off while results wait to be delivered at the end
-PACKET_SPARE = 128  # bytes of a PUBLISH packet beside topic and payload
 
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """How to publish. `expiry_s` is how long an MQTT 5 broker keeps an undelivered result."""
-
-    topics: wire.Topics
-    qos: int = 1
-    window: int = 20
-    expiry_s: int = 0
-    protocol: Choice = "auto"
-
-
-@dataclass(slots=True)
-class Counters:
-    """Messages since the start: results only, not `status` and `info`."""
-
-    published: int = 0  # handed to the network, repeats included
-    acknowledged: int = 0  # by the broker; at QoS 0 the same as published
-    refused: int = 0  # by the broker, for good
-    reconnects: int = 0
+Alarm = Callable[[str, str, bool], None]
 
 
 class Sender:
     """See the module. `start`, `announce`, `wake` and `stop` are for the pipeline's thread.
 
-    Raises ConfigError for a password file or a certificate that cannot be used.
+    `alarm` hears of what a person must mend: certificates, logins, a second client of the name.
     """
 
-    def __init__(self, login: Login, terms: Terms, plan: Plan, outbox: Outbox) -> None:
+    def __init__(
+        self,
+        login: Login,
+        terms: Terms,
+        plan: Plan,
+        outbox: Outbox,
+        *,
+        alarm: Alarm,
+        encode_info: Callable[[Info, str], bytes],
+        companions: Sequence[Companion] = (),
+    ) -> None:
         self.counters = Counters()
         self.protocol = ""  # in use: "5", "3.1.1", or "" before the first connection
         self.connected = False
         self.ended = False  # the thread is over; before `stop` this is a bug, with its traceback
-        self._address = login.address
         self._plan = plan
         self._outbox = outbox
-        on_ack = self._on_ack if plan.qos else None
-        will = (plan.topics.status, wire.OFFLINE)
-        self._link = Link(login, replace(terms, will=will, on_ack=on_ack), plan.protocol)
-        self._flight = Flight(plan.window)
-        self._patience = Patience(login.address, terms.client_id)
+        self._alarm = alarm
+        self._alarmed = ""
+        self._encode_info = encode_info
+        self._companions = companions
+        self._envelope = Envelope(plan.expiry_s, plan.encoding)
+        self._delivery = Delivery(plan, outbox, self._envelope, self.counters)
+        terms = replace(
+            terms,
+            will=(plan.topics.status, wire.OFFLINE),
+            on_ack=self._on_ack if plan.qos else None,
+            on_message=self._on_message,
+        )
+        self._link = Link(login, terms, plan.protocol)
+        self._patience = Patience(terms.client_id)
         self._status_id = 0  # message id of the last status; 0 when it is acknowledged
-        self._extras: dict[str, Properties | None] = {}  # by model version
-        self._info: Callable[[str], bytes] | None = None
+        self._info: Info | None = None
         self._info_due = False
-        self._filled_at = 0.0
+        self._filled_at = self._greeted_at = 0.0
         self._closing = False
         self._hurry = threading.Event()  # cuts a back-off short
         self._deadline = float("inf")
@@ -95,19 +91,28 @@ class Sender:
         """Why the last connection failed."""
         return self._patience.cause
 
+    @property
+    def where(self) -> str:
+        """The broker in use, or tried last."""
+        return str(self._link.address)
+
     def start(self) -> None:
         """Begin to connect; returns at once."""
         self._thread.start()
 
     def wake(self) -> None:
-        """There is something in the outbox."""
+        """There is something in the outbox. Any thread may call it."""
         self._link.wake()
 
-    def announce(self, info: Callable[[str], bytes]) -> None:
-        """Publish `info(protocol)` now and after every reconnect."""
+    def announce(self, info: Info) -> None:
+        """Publish `info` now and after every reconnect."""
         self._info = info
         self._info_due = True
         self._link.wake()
+
+    def announce_again(self) -> None:
+        """Publish the same `info` once more."""
+        self._info_due = True
 
     def stop(self, drain_s: float) -> None:
         """Deliver what waits, for at most `drain_s`; say goodbye; end the thread."""
@@ -115,8 +120,11 @@ class Sender:
         self._closing = True
         self._hurry.set()
         self._link.wake()
-        idle = not self.connected and self._outbox.size == 0
+        idle = not self.connected and self._outbox.empty
         self._thread.join(IDLE_JOIN_S if idle else drain_s + CONNACK_TIMEOUT_S)
+
+    def close(self) -> None:
+        """Give everything back, after `stop`; `wake` must not be called any more."""
         if not self._thread.is_alive():  # else it is stuck in a name lookup, and ends alone
             self._link.close()
 
@@ -133,17 +141,16 @@ class Sender:
             self._link.drop()
 
     def _finished(self) -> bool:
-        return self._closing and (self._outbox.size == 0 or time.monotonic() >= self._deadline)
+        return self._closing and (self._outbox.empty or time.monotonic() >= self._deadline)
 
     def _recover(self, exc: LinkDownError) -> None:
         """Put back what was in flight, and wait before the next attempt."""
         self.connected = False
         self._link.drop()
-        given_up = self._flight.crashed()
-        if given_up is not None:
-            self._refuse(given_up, "the broker hung up on it three times")
-        self._outbox.rewind()
-        delay_s = self._patience.failed(exc)
+        self._delivery.lost(silent=exc.code == KEEPALIVE_TIMEOUT)
+        delay_s = self._patience.failed(self._link.address, exc)
+        if self._patience.alarm:
+            self._raise(self._patience.alarm)
         if self._closing:
             left_s = 0.0 if exc.hopeless else self._deadline - time.monotonic()
             self._deadline = time.monotonic() + left_s
@@ -151,16 +158,28 @@ class Sender:
         if self._hurry.wait(delay_s):
             self._hurry.clear()
 
+    def _raise(self, kind: str) -> None:
+        """Raise an alarm of the connection, or end it with ""."""
+        if kind != self._alarmed:
+            if self._alarmed:
+                self._alarm(self._alarmed, f"{self.where}: connected again", True)
+            if kind:
+                self._alarm(kind, f"{self.where}: {self.cause}", False)
+            self._alarmed = kind
+
     def _serve(self, session: Session) -> None:
         """Publish until the end. Raises LinkDownError when the connection is lost."""
         self._greet(session)
         while not self._finished():
-            self._fill(session)
+            self._fill_info(session)
+            self._delivery.fill(session)
             self._gather()
-            if self._flight.few and not session.clogged and not self._closing:
+            if self._delivery.few and not session.clogged and not self._closing:
                 self._link.wait(ACK_DELAY_S, deaf=True)
             else:
                 self._link.wait(self._deadline - time.monotonic())
+            if self._alarmed and time.monotonic() - self._greeted_at > STABLE_S:
+                self._raise("")
         self._fill_info(session)
         self._status(session, wire.STOPPED)
         until = time.monotonic() + GOODBYE_S
@@ -181,11 +200,19 @@ class Sender:
         if self.protocol:
             self.counters.reconnects += 1
         self.protocol, self.connected = session.version, True
-        self._flight.begin(session.receive_max)
-        self._patience.connected(session.version)
-        self._extras.clear()
+        self._greeted_at = time.monotonic()
+        self._patience.connected(self._link.address, session.version)
+        self._envelope.begin(session)
+        self._delivery.begin(session)
         self._info_due = self._info is not None
+        self._subscribe(session)
         self._status(session, wire.ONLINE)
+
+    def _subscribe(self, session: Session) -> None:
+        filters = [topic for companion in self._companions for topic in companion.filters]
+        if self._plan.confirm_s:
+            filters.append(self._plan.topics.ack)
+        session.subscribe(filters, needed=False)
 
     def _status(self, session: Session, word: str) -> None:
         qos = min(self._plan.qos, 1)
@@ -193,56 +220,29 @@ class Sender:
         self._status_id = message if qos else 0
 
     def _fill_info(self, session: Session) -> None:
-        if self._info_due and self._info is not None:
+        info = self._info
+        if self._info_due and info is not None:
             self._info_due = False
-            payload, extra = self._info(session.version), session.properties(0, "")
+            payload, extra = self._envelope.info(self._encode_info(info, session.version))
             qos = min(self._plan.qos, 1)
             session.publish(self._plan.topics.info, payload, qos, retain=True, extra=extra)
-
-    def _fill(self, session: Session) -> None:
-        """Hand over as many rows as may be in flight."""
-        self._fill_info(session)
-        while self._outbox.waiting and not session.clogged:
-            if self._flight.room <= 0:
-                return
-            for row in self._outbox.take(self._flight.room):
-                self._send(session, row)
-
-    def _send(self, session: Session, row: Row) -> None:
-        size = len(row.payload) + len(row.topic) + PACKET_SPARE
-        if 0 < session.packet_max_bytes < size:
-            self._refuse(row.id, f"{size} bytes are more than the broker takes")
-            return
-        payload = row.payload
-        if time.monotonic_ns() - row.accepted_ns > LIVE_NS:
-            payload = wire.as_historical(payload)
-        if row.version not in self._extras:
-            self._extras[row.version] = session.properties(self._plan.expiry_s, row.version)
-        extra = self._extras[row.version]
-        message = session.publish(row.topic, payload, self._plan.qos, extra=extra)
-        self.counters.published += 1
-        if self._plan.qos:
-            self._flight.sent(message, row.id)
-        else:
-            self._done(row.id)
+            for companion in self._companions:
+                self._post(session, companion.greet(info))
 
     def _on_ack(self, message: int, refusal: str) -> None:
-        row_id = self._flight.landed(message)
-        if row_id is None:
-            if message == self._status_id:
-                self._status_id, self._flight.proven = 0, True
-        elif refusal:
-            self._refuse(row_id, refusal)
-        else:
-            self._done(row_id)
+        if not self._delivery.acknowledged(message, refusal) and message == self._status_id:
+            self._status_id = 0
+            self._delivery.proven()
 
-    def _done(self, row_id: int) -> None:
-        self.counters.acknowledged += 1
-        self._outbox.ack(row_id)
+    def _on_message(self, message: Message) -> None:
+        if self._plan.confirm_s and message.topic == self._plan.topics.ack:
+            self._delivery.confirmed(message.payload)
+            return
+        for companion in self._companions:
+            self._post(self._link.session, companion.hear(message))
 
-    def _refuse(self, row_id: int, why: str) -> None:
-        """Give a message up, so that it does not stand in the way of the rest."""
-        if self.counters.refused == 0:
-            log.error("%s: a result is refused for good: %s", self._address, why)
-        self.counters.refused += 1
-        self._outbox.ack(row_id)
+    def _post(self, session: Session, posts: Iterable[Post]) -> None:
+        for post in posts:
+            extra = session.properties(post.content_type, correlation=post.correlation)
+            qos = min(self._plan.qos, 1)
+            session.publish(post.topic, post.payload, qos, retain=post.retain, extra=extra)

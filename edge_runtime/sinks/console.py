@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from typing import Literal, TextIO
@@ -10,7 +9,6 @@ from typing import Literal, TextIO
 from edge_runtime.errors import BadOptionError, SinkError
 from edge_runtime.frame import Identity, Info, Result
 from edge_runtime.lines import info_line, result_line
-from edge_runtime.wire import Encoder
 
 
 class Console:
@@ -36,7 +34,7 @@ class Console:
             raise BadOptionError("max_per_s", f"{max_per_s} is below 0")
         self._period_s = 1.0 / max_per_s if max_per_s else 0.0
         self._wanted = colour
-        self._encoder = Encoder(identity)
+        self._who = f"{identity.device}/{identity.pipeline}"
         self._stream: TextIO | None = None
         self._colour = False
         self._next_s = 0.0
@@ -56,15 +54,14 @@ class Console:
             self._unshown += 1
             return
         self._next_s = now_s + self._period_s
-        line = result_line(json.loads(self._encoder.result(result)), colour=self._colour)
+        line = result_line(result, colour=self._colour)
         more = f" +{self._unshown} unshown" if self._unshown else ""
         self._unshown = 0
         self._show(line + more)
 
     def announce(self, info: Info) -> None:
         """Show what runs."""
-        document = json.loads(self._encoder.info(info, time.time_ns(), ""))
-        self._show(info_line(document, colour=self._colour))
+        self._show(info_line(self._who, info, colour=self._colour))
 
     def ready(self) -> bool:
         """Always."""

@@ -19,7 +19,7 @@ from edge_runtime.model import Model
 from edge_runtime.mqtt.client import LinkDownError
 from edge_runtime.mqtt.link import Link
 from edge_runtime.mqtt.login import Login, parse_url
-from edge_runtime.mqtt.session import Terms
+from edge_runtime.mqtt.terms import Terms
 
 from .findings import Finding, fail, note, ok
 from .predict import stepped
@@ -33,7 +33,16 @@ TRIAL_S = 3.0  # how long a recorded source may take to give its first result
 READ_TIMEOUT_S = 0.25
 BAD_FRAMES_MAX = 10
 
-_LOGIN_KEYS = ("username", "password", "password_file", "ca_file", "cert_file", "key_file")
+_LOGIN_KEYS = (
+    "username",
+    "password",
+    "password_file",
+    "ca_file",
+    "crl_file",
+    "cert_file",
+    "key_file",
+    "server_name",
+)
 
 
 def stream_of(kind: str) -> Stream:
@@ -148,11 +157,10 @@ def _broker(part: str, cls: Any, component: Component) -> Finding:
     defaults = inspect.signature(cls).parameters
     address = parse_url(str(values.get("url", defaults["url"].default)))
     try:
-        login = Login(
-            address,
-            **{key: str(values[key]) for key in _LOGIN_KEYS if key in values},
-            allow_insecure=bool(values.get("allow_insecure", False)),
-        )
+        access: dict[str, Any] = {key: str(values[key]) for key in _LOGIN_KEYS if key in values}
+        access["alpn"] = tuple(map(str, values.get("alpn", ())))
+        access["others"] = tuple(parse_url(str(url)) for url in values.get("fallback_urls", ()))
+        login = Login(address, **access, allow_insecure=bool(values.get("allow_insecure", False)))
     except BadOptionError as exc:
         raise component.options.error(exc.key, exc.message) from exc
     terms = Terms(client_id=f"edge-run-check-{uuid.uuid4().hex[:8]}")
@@ -160,14 +168,14 @@ def _broker(part: str, cls: Any, component: Component) -> Finding:
     try:
         session = link.connect()
         link.hang_up()
-        return ok(part, f"{address} lets this device in, MQTT {session.version}")
+        return ok(part, f"{link.address} lets this device in, MQTT {session.version}")
     except LinkDownError as exc:
         fix = (
             "correct username and password (or EDGE_RUN_MQTT_PASSWORD), or the broker's rules"
-            if exc.hopeless
+            if exc.hopeless or exc.alarm
             else "start the broker or correct url; start keeps trying"
         )
-        return fail(part, f"{address}: {exc}", fix)
+        return fail(part, f"{link.address}: {exc}", fix)
     finally:
         link.close()
 

@@ -1,49 +1,63 @@
-"""What `edge-run watch` makes of messages: lines to show, and a count without repeats."""
+"""What `edge-run watch` makes of messages: events without repeats, and how many of each."""
 
 from __future__ import annotations
 
 import json
-from collections import OrderedDict
+from typing import Any, NamedTuple
 
-from edge_runtime import lines
+from edge_runtime.encoding import decode
+from edge_runtime.errors import MissingExtraError
+from edge_runtime.events import Alert, Event, Gap, ReceivedResult
+from edge_runtime.lines import event_line, plain
+from edge_runtime.mqtt.receiver import Arrival
+from edge_runtime.parse import event_in, event_of, root_of
+from edge_runtime.repeats import Repeats
 
-REMEMBERED = 100_000  # ids of results, to know a repeat by: some 15 MB
+Document = dict[str, Any]
+
+
+class Sight(NamedTuple):
+    """A message that was looked at. `event` is None when it is none of edge-run's."""
+
+    arrival: Arrival
+    event: Event | None
+    document: Document | None  # what was decoded, if that was possible
+    repeat: bool
 
 
 class Viewer:
-    """Turns messages into lines.
+    """Looks at messages, in order.
 
     Args:
         most: results after which it is done; None is never.
-        raw: results as they came, and nothing else.
-        colour: with the colours of a terminal.
     """
 
-    def __init__(self, *, most: int | None = None, raw: bool = False, colour: bool = False) -> None:
+    def __init__(self, *, most: int | None = None) -> None:
         self.results = 0  # different ones
+        self.lost = 0  # results that gaps told of
         self.repeats = 0
         self.unreadable = 0  # messages that are not ours
+        self.lacking = ""  # the extra without which some of these could not be read
         self._most = most
-        self._raw = raw
-        self._colour = colour
-        self._seen: OrderedDict[str, None] = OrderedDict()
+        self._known = Repeats()
 
-    def line(self, topic: str, payload: bytes) -> str | None:
-        """The line for a message, or None when there is nothing to show of it."""
-        if self.done:
-            return None
-        what = topic.rpartition("/")[2]
+    def see(self, arrival: Arrival) -> Sight:
+        """Take a message; whatever it holds, nothing is raised."""
+        topic, payload, _, content_type, *_ = arrival.message
+        document = None
         try:
-            if what == "result":
-                return self._result(payload)
-            if self._raw:
-                return None
-            if what == "info":
-                return lines.info_line(json.loads(payload), colour=self._colour)
-            return lines.plain(f"{topic.rpartition('/')[0]} is {payload.decode()}")
-        except (ValueError, LookupError, TypeError, AttributeError):
+            if topic.endswith("/status"):
+                return Sight(arrival, event_of(topic, payload), None, repeat=False)
+            document = decode(payload, content_type)
+            event = event_in(topic, document)
+        except MissingExtraError as exc:
+            self.lacking = str(exc)
             self.unreadable += 1
-            return None if self._raw else f"{lines.plain(topic)}: not a message of edge-run"
+            return Sight(arrival, None, None, repeat=False)
+        except ValueError:
+            self.unreadable += 1
+            return Sight(arrival, None, document, repeat=False)
+        return Sight(arrival, event, document, self._count(topic, event))
 
     @property
     def done(self) -> bool:
@@ -53,26 +67,38 @@ class Viewer:
     @property
     def summary(self) -> str:
         """What was seen, in a line."""
-        repeats = f", {self.repeats} repeats left out" if self.repeats else ""
-        foreign = f", {self.unreadable} unreadable messages" if self.unreadable else ""
-        return f"{self.results} results{repeats}{foreign}"
+        lost = f", {self.lost} lost for good" if self.lost else ""
+        repeats = f", {_counted(self.repeats, 'repeat')} left out" if self.repeats else ""
+        foreign = f", {_counted(self.unreadable, 'unreadable message')}" if self.unreadable else ""
+        lacking = f" ({self.lacking})" if self.lacking else ""
+        return f"{_counted(self.results, 'result')}{lost}{repeats}{foreign}{lacking}"
 
-    def _result(self, payload: bytes) -> str | None:
-        document = json.loads(payload)
-        if self._is_repeat(document["id"]):
+    def _count(self, topic: str, event: Event) -> bool:
+        """Note what has an id; gives whether it is a repeat."""
+        if not isinstance(event, ReceivedResult | Gap | Alert):
+            return False
+        if self._known.hear(root_of(topic), event.id):
             self.repeats += 1
-            return None
-        who = lines.plain(f"{document['device']}/{document['pipeline']}")
-        line = f"{who} {lines.result_line(document, colour=self._colour)}"
-        self.results += 1
-        if self._raw:
-            return payload.decode() if b"\n" not in payload else json.dumps(document)
-        return line
-
-    def _is_repeat(self, result_id: str) -> bool:
-        if result_id in self._seen:
             return True
-        self._seen[result_id] = None
-        if len(self._seen) > REMEMBERED:
-            self._seen.popitem(last=False)
+        self.results += isinstance(event, ReceivedResult)
+        self.lost += event.count if isinstance(event, Gap) else 0
         return False
+
+
+def text_line(sight: Sight, *, colour: bool = False) -> str | None:
+    """A line for people; None for a repeat."""
+    if sight.event is None:
+        return f"{plain(sight.arrival.message.topic)}: not a message of edge-run"
+    return None if sight.repeat else event_line(sight.event, colour=colour)
+
+
+def json_line(sight: Sight) -> str | None:
+    """The document of a result in one line of JSON; None for everything else and for repeats."""
+    if sight.repeat or not isinstance(sight.event, ReceivedResult):
+        return None
+    line = json.dumps(sight.document, ensure_ascii=False, separators=(",", ":"))
+    return line if line.isprintable() else json.dumps(sight.document, separators=(",", ":"))
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}" + "s" * (number != 1)

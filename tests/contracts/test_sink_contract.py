@@ -136,7 +136,12 @@ def test_every_option_can_be_written_in_a_run_file(kind: str):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_refused_option_is_a_line_with_file_key_and_remedy(kind: str):
-    wrong = {"mqtt": "window = 0", "jsonl": 'path = ""', "console": "max_per_s = -1"}[kind]
+    wrong = {
+        "mqtt": "window = 0",
+        "jsonl": 'path = ""',
+        "console": "max_per_s = -1",
+        "sparkplug": "rows = 0",
+    }[kind]
     key = wrong.split()[0]
 
     with pytest.raises(ConfigError, match=f"run.toml:1: {key}: "):

@@ -5,8 +5,13 @@ python -m tests.docs.components > docs/components.md
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 import re
+import sys
+import typing
+from collections.abc import Iterator
+from collections.abc import Set as AbstractSet
 
 from edge_runtime import registry
 from edge_runtime.config import CaptureConfig, ModelConfig, Rung
@@ -37,26 +42,46 @@ def page() -> str:
     for group, title in GROUPS.items():
         parts.append(f"## {title}\n")
         for kind in sorted(registry.BUILT_IN[group]):
-            parts += [f"### `{kind}`\n", _component(registry.find(group, kind))]
+            component = registry.find(group, kind)
+            parts += [f"### `{kind}`\n", _component(component)]
+            for key, table in _tables(component):
+                parts += [f"#### `[{group}.{key}]`\n", _component(table, given=set())]
     return "\n".join(parts)
 
 
-def _component(component: type) -> str:
+def _component(component: type, given: AbstractSet[str] = GIVEN) -> str:
     text = inspect.cleandoc(component.__doc__ or "")
     prose = re.split(r"\n\n(?:Args|Raises):\n", text)[0]
-    return f"{prose}\n\n{_options(component)}"
+    return f"{prose}\n\n{_options(component, given)}"
 
 
-def _options(component: type) -> str:
+def _options(component: type, given: AbstractSet[str] = GIVEN) -> str:
     told = _told(component)
     rows = ["| key | type | default | |", "|---|---|---|---|"]
     for name, parameter in inspect.signature(component).parameters.items():
-        if name in GIVEN:
+        if name in given:
             continue
-        kind = str(parameter.annotation).replace("|", "or")
+        kind = _kind(str(parameter.annotation), component)
         default = "needed" if parameter.default is parameter.empty else f"`{_default(parameter)}`"
         rows.append(f"| `{name}` | {kind} | {default} | {told.get(name, '')} |")
     return "\n".join(rows) + "\n" if len(rows) > 2 else "It has no options.\n"
+
+
+def _kind(annotation: str, component: type) -> str:
+    """A type in words; one of our names for a choice is spelled out."""
+    module = sys.modules[component.__module__]
+    named = getattr(module, annotation, None)
+    spelled = str(named).replace("typing.", "") if typing.get_origin(named) else annotation
+    return spelled.replace("|", "or")
+
+
+def _tables(component: type) -> Iterator[tuple[str, type]]:
+    """Options that are tables of their own."""
+    hints = typing.get_type_hints(component.__init__)
+    for key in inspect.signature(component).parameters:
+        for kind in (hints[key], *typing.get_args(hints[key])):
+            if key not in GIVEN and dataclasses.is_dataclass(kind):
+                yield key, kind
 
 
 def _default(parameter: inspect.Parameter) -> str:

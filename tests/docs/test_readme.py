@@ -6,12 +6,15 @@ import os
 import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from edge_runtime.cli.main import VERBS
+from edge_runtime.sinks.mqtt import Mqtt
 
+from ..messages import IDENTITY, result
 from ..needs import ROOT
 
 README = (ROOT / "README.md").read_text()
@@ -28,7 +31,7 @@ def commands() -> list[str]:
 
 def test_the_commands_of_the_readme_work_in_order(tmp_path: Path):
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    assert len(commands()) >= 4
+    assert len(commands()) >= 3
     for line in commands():
         done = subprocess.run(
             line,
@@ -40,6 +43,25 @@ def test_the_commands_of_the_readme_work_in_order(tmp_path: Path):
             timeout=120,
         )
         assert done.returncode == 0, f"{line}\n{done.stdout}{done.stderr}"
+
+
+def test_the_subscriber_of_the_readme_prints_what_is_published(mosquitto, tmp_path: Path):
+    broker, out = mosquitto(), tmp_path / "out.txt"
+    (code,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    words = [sys.executable, "-u", "-c", code.replace("mqtt://localhost", broker.url)]
+    sink = Mqtt(identity=IDENTITY, url=broker.url)
+    sink.open()
+    with out.open("w") as file, subprocess.Popen(words, cwd=ROOT, stdout=file) as child:
+        for seq in range(100):
+            sink.publish(result(seq))
+            if "person" in out.read_text():
+                break
+            time.sleep(0.1)
+        child.kill()
+    sink.close()
+
+    assert "Result" in out.read_text()
+    assert "person" in out.read_text()
 
 
 @pytest.mark.parametrize("verb", VERBS)

@@ -18,6 +18,7 @@ from ..needs import program
 
 RECORDED = {
     # run file: (results, what must be among them)
+    "durable": (None, "N"),
     "ecg-replay": (None, "V"),
     "face-short-range": (1, "face"),
     "kws-dscnn": (1, "on"),

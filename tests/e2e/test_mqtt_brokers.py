@@ -15,6 +15,7 @@ import pytest
 
 from edge_runtime.errors import MissingExtraError, SinkError
 from edge_runtime.mqtt.broker import Broker
+from edge_runtime.outbox.options import Limits
 from edge_runtime.sinks.mqtt import Mqtt
 from tests.brokers import free_port, wait_until
 from tests.messages import IDENTITY, INFO, result
@@ -55,7 +56,7 @@ def told(caplog, level: int = logging.WARNING) -> list[str]:
 
 
 def connected(sink: Mqtt) -> bool:
-    return sink._sender.connected
+    return sink._publisher._sender.connected
 
 
 @pytest.mark.parametrize("protocol", ["5", "3.1.1"])
@@ -128,7 +129,11 @@ def test_mqtt_5_carries_type_life_and_model_version(mosquitto, listen):
     assert properties["result"].ContentType == "application/json"
     assert properties["result"].PayloadFormatIndicator == 1
     assert 3590 <= properties["result"].MessageExpiryInterval <= 3600
-    assert properties["result"].UserProperty == [("model-version", "1.2.0")]
+    assert properties["result"].UserProperty == [
+        ("schema", "1"),
+        ("model-version", "1.2.0"),
+        ("trace-id", "boot-port-0"),
+    ]
     assert properties["info"].ContentType == "application/json"
     assert not hasattr(properties["info"], "MessageExpiryInterval")
 
@@ -187,7 +192,7 @@ def test_a_broker_that_comes_later_gets_everything(mosquitto, listen):
     broker.kill()
     sink = mqtt(broker.url)
     publish(sink, 0, 50)
-    wait_until(lambda: sink._sender.cause)
+    wait_until(lambda: sink._publisher._sender.cause)
 
     broker.start()
     publish(sink, 50, 50)
@@ -202,12 +207,12 @@ def test_what_did_not_fit_is_counted_and_the_newest_arrive(mosquitto, listen):
     broker = mosquitto(durable=True)
     listener = listen(broker.url, durable=True)
     broker.kill()
-    sink = mqtt(broker.url, outbox_rows=40)
+    sink = mqtt(broker.url, outbox=Limits(durability="memory", rows=40))
     publish(sink, 0, 100)
 
     broker.start()
     wait_until(lambda: len(seqs(listener)) == 40)
-    with pytest.raises(SinkError, match="60 results not delivered: 0 still wait, 60 dropped"):
+    with pytest.raises(SinkError, match="60 results not delivered: 0 still waited, 60 dropped"):
         sink.close()
 
     assert seqs(listener) == list(range(60, 100))
@@ -220,10 +225,10 @@ def test_a_wrong_password_is_told_once_and_tried_again(mosquitto, tmp_path, capl
     broker = mosquitto(f"password_file {passwords}", anonymous=False)
     sink = mqtt(broker.url, username="ward", password="wr0ng-s3cret", drain_s=5.0)
     publish(sink, 0, 3)
-    wait_until(lambda: sink._sender.cause)
+    wait_until(lambda: sink._publisher._sender.cause)
 
     began = time.monotonic()
-    with pytest.raises(SinkError, match=r"3 results not delivered .*refused: .*3 still wait"):
+    with pytest.raises(SinkError, match=r"3 results not delivered .*refused: .*kept in"):
         sink.close()
     assert time.monotonic() - began < 4  # a person must act: draining is pointless
     assert len(told(caplog)) == 1
@@ -233,7 +238,7 @@ def test_a_wrong_password_is_told_once_and_tried_again(mosquitto, tmp_path, capl
     right = mqtt(broker.url, username="ward", password="right")
     publish(right, 0, 3)
     right.close()
-    assert right.delivery.acknowledged == 3
+    assert right.delivery.acknowledged == 7  # the first three, which had waited, and the alert
 
 
 @pytest.mark.parametrize("protocol", ["5", "3.1.1"])
@@ -280,7 +285,7 @@ def test_a_broker_that_cannot_prove_itself_gets_nothing(mosquitto, certificates,
     trusted = {"stranger": certificates.other_ca, "wrong host": certificates.ca}.get(what, "")
     sink = mqtt(broker.url, ca_file=str(trusted), drain_s=5.0)
     publish(sink, 0, 1)
-    wait_until(lambda: sink._sender.cause)
+    wait_until(lambda: sink._publisher._sender.cause)
 
     with pytest.raises(SinkError, match=r"1 results not delivered .TLS failed: "):
         sink.close()
@@ -294,7 +299,7 @@ def test_a_plain_connection_to_a_tls_broker_is_told(mosquitto, certificates, cap
     broker = mosquitto(*certificates.listener(), tls=True)
     sink = mqtt(f"mqtt://localhost:{broker.port}", drain_s=0.2)
     publish(sink, 0, 1)
-    wait_until(lambda: sink._sender.cause)
+    wait_until(lambda: sink._publisher._sender.cause)
 
     with pytest.raises(SinkError):
         sink.close()
@@ -478,15 +483,15 @@ def test_a_message_that_makes_the_broker_hang_up_is_given_up_and_the_rest_goes_o
     sink = mqtt(relay.url, protocol="3.1.1", drain_s=20.0)
     publish(sink, 0, 20)
 
-    with pytest.raises(SinkError, match=r"1 results not delivered: 0 still wait, .*1 refused"):
+    with pytest.raises(SinkError, match=r"1 results not delivered: 0 still waited, .*1 refused"):
         sink.close()
 
     wait_until(lambda: set(seqs(listener)) == set(range(20)) - {7})
 
 
-def test_two_clients_of_one_name_are_told_and_do_not_fight(mosquitto, caplog):
+def test_two_clients_of_one_name_are_told_and_do_not_fight(mosquitto, caplog, tmp_path):
     broker = mosquitto()
-    first, second = mqtt(broker.url), mqtt(broker.url)
+    first, second = (mqtt(broker.url, state=str(tmp_path / name)) for name in "ab")
     wait_until(lambda: "another client" in caplog.text)
     time.sleep(2)
 
@@ -500,7 +505,7 @@ def test_two_clients_of_one_name_are_told_and_do_not_fight(mosquitto, caplog):
 def test_a_recorded_stream_waits_for_room_and_loses_nothing(mosquitto, listen):
     broker = mosquitto()
     listener = listen(broker.url)
-    sink = mqtt(broker.url, outbox_rows=25)
+    sink = mqtt(broker.url, outbox=Limits(rows=25))
     for seq in range(1000):
         wait_until(sink.ready)
         sink.publish(result(seq))

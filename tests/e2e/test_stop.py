@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from ..brokers import wait_until
+from .commands import edge_run
 
 RUN_FILE = """\
 name = "stopped"
@@ -63,12 +64,69 @@ def test_h08_a_signal_stops_cleanly_with_everything_delivered(number, tmp_path, 
     assert [json.loads(payload)["id"] for payload in heard.on("/result")] == ids
 
 
-def test_a_stop_while_the_broker_is_away_is_exit_1_and_says_how_many_wait(tmp_path):
-    process = begin(tmp_path, 9)
+def test_a_stop_while_the_broker_is_away_keeps_every_result_for_the_next_start(
+    tmp_path, mosquitto, listen
+):
+    broker = mosquitto(started=False)
+    process = begin(tmp_path, broker.port)
     process.send_signal(signal.SIGTERM)
     _, stderr = process.communicate(timeout=30)
-    assert process.returncode == 1
-    assert f"{told(stderr)} results not delivered" in stderr.splitlines()[-1]
+    assert process.returncode == 0, stderr  # nothing is lost, and the stop was asked for
+    assert re.search(rf"{told(stderr)} results not delivered .*kept in .*outbox\.db", stderr)
+    ids = [json.loads(line)["id"] for line in (tmp_path / "out.jsonl").read_text().splitlines()]
+
+    broker.start()
+    heard = listen(broker.url)
+    (tmp_path / "out.jsonl").unlink()
+    process = begin(tmp_path, broker.port)
+    wait_until(lambda: len(heard.on("/result")) > len(ids))
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=30)
+
+    documents = [json.loads(payload) for payload in heard.on("/result")]
+    assert [item["id"] for item in documents if item["historical"]] == ids
+
+
+def test_a_recording_whose_results_could_not_be_delivered_is_exit_1(tmp_path):
+    text = RUN_FILE.format(port=9).replace("100000", "60").replace('pace = "real"', "")
+    (tmp_path / "run.toml").write_text(text)
+
+    done = edge_run("start", tmp_path / "run.toml")
+
+    assert done.code == 1
+    assert "60 results not delivered" in done.err.splitlines()[-1]
+
+
+def test_two_of_one_name_cannot_share_an_outbox(tmp_path):
+    process = begin(tmp_path, 9)
+    second = edge_run("start", tmp_path / "run.toml")
+    process.kill()
+    process.communicate()
+
+    assert second.code == 2
+    assert "another process uses this outbox" in second.err.splitlines()[-1]
+
+
+def test_the_outbox_of_a_stopped_pipeline_can_be_looked_at(tmp_path, mosquitto, listen):
+    rules = tmp_path / "acl"
+    rules.write_text("topic readwrite edge/+/+/status\ntopic readwrite edge/+/+/shapes/gap\n")
+    broker = mosquitto(f"acl_file {rules}")
+    heard = listen(broker.url)
+    process = begin(tmp_path, broker.port)
+    assert edge_run("outbox", tmp_path / "run.toml").code == 2  # it is in use
+    wait_until(lambda: heard.on("/gap"))
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=30)
+
+    found = json.loads(edge_run("outbox", tmp_path / "run.toml", "--json").out)[0]
+    letters = len(found["dead_letters"])
+    assert letters == json.loads(heard.on("/gap")[0])["count"] or letters > 0
+    assert {letter["reason"] for letter in found["dead_letters"]} == {"not authorized"}
+
+    text = edge_run("outbox", tmp_path / "run.toml", "--retry").out
+    assert f"{letters} dead letters are sent again at the next start" in text
+    again = json.loads(edge_run("outbox", tmp_path / "run.toml", "--json").out)[0]
+    assert (again["rows"], again["dead_letters"]) == (found["rows"] + letters, [])
 
 
 def test_killed_it_leaves_the_will_and_whole_lines(tmp_path, mosquitto, listen):

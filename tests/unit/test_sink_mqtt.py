@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import logging
 import socket
+import sys
 import time
 
 import pytest
 
-from edge_runtime.errors import BadOptionError, ConfigError, SinkError
+from edge_runtime.errors import BadOptionError, ConfigError, MissingExtraError, SinkError
 from edge_runtime.frame import Identity
+from edge_runtime.mqtt.homeassistant import HomeAssistantOptions
+from edge_runtime.outbox.options import Limits
 from edge_runtime.sinks.mqtt import Mqtt
 from tests.brokers import free_port, wait_until
 from tests.messages import IDENTITY, INFO, OUTCOMES, result
@@ -30,8 +33,8 @@ def mqtt(**options) -> Mqtt:
         ({"qos": 3}, "qos"),
         ({"keepalive_s": 0}, "keepalive_s"),
         ({"window": 0}, "window"),
-        ({"outbox_rows": 10, "window": 20}, "outbox_rows"),
-        ({"outbox_mb": 0.0}, "outbox_mb"),
+        ({"outbox": Limits(rows=10), "window": 20}, "outbox"),
+        ({"home_assistant": HomeAssistantOptions(), "encoding": "cbor"}, "encoding"),
         ({"drain_s": -1.0}, "drain_s"),
         ({"expiry_s": -1}, "expiry_s"),
         ({"prefix": "a/#"}, "prefix"),
@@ -65,9 +68,9 @@ def test_a_broker_out_of_reach_is_told_in_one_line_and_tried_again(caplog, host,
     sink = mqtt(url=url, drain_s=0.3, allow_insecure=True)
     sink.open()
     sink.publish(result())
-    wait_until(lambda: sink._sender._patience._failures >= 3)
+    wait_until(lambda: sink._publisher._sender._patience._failures >= 3)
 
-    with pytest.raises(SinkError, match=f"1 results not delivered .*{cause}.*1 still wait"):
+    with pytest.raises(SinkError, match=f"1 results not delivered .*{cause}.*kept in"):
         sink.close()
     assert len(told(caplog)) == 1
     assert url in told(caplog)[0]
@@ -75,7 +78,7 @@ def test_a_broker_out_of_reach_is_told_in_one_line_and_tried_again(caplog, host,
 
 
 def test_publishing_without_a_broker_takes_no_time_and_fills_the_outbox():
-    sink = mqtt(outbox_rows=50, drain_s=0.0)
+    sink = mqtt(outbox=Limits(durability="memory", rows=50), drain_s=0.0)
     sink.open()
 
     began = time.perf_counter()
@@ -89,12 +92,12 @@ def test_publishing_without_a_broker_takes_no_time_and_fills_the_outbox():
     assert time.perf_counter() - began < 1.0
 
     assert (sink.delivery.waiting, sink.delivery.dropped) == (50, 10)
-    with pytest.raises(SinkError, match=r"60 results not delivered .*50 still wait, 10 dropped"):
+    with pytest.raises(SinkError, match=r"60 results not delivered .*50 still waited, 10 dropped"):
         sink.close()
 
 
 def test_a_bound_in_bytes_holds_for_large_results():
-    sink = mqtt(outbox_mb=0.01, drain_s=0.0)
+    sink = mqtt(outbox=Limits(durability="memory", memory_mb=0.01), drain_s=0.0)
     sink.open()
     for seq in range(40):
         sink.publish(result(seq, OUTCOMES["float tensors"]))
@@ -147,7 +150,7 @@ def test_a_broker_that_talks_nonsense_is_told_and_survived(caplog):
     sink.publish(result())
     wait_until(lambda: len(connections) > 8, 30)
 
-    assert not sink._sender.ended
+    assert not sink._publisher._sender.ended
     sink.publish(result(1))
     server.close()
     with pytest.raises(SinkError, match="2 results not delivered"):
@@ -161,6 +164,15 @@ def test_publishing_before_open_or_after_close_is_an_error_not_a_loss():
         sink.publish(result())
     sink.open()
     sink.close()
-    wait_until(lambda: sink._sender.ended)
+    wait_until(lambda: sink._publisher._sender.ended)
     with pytest.raises(SinkError, match="not running"):
         sink.publish(result())
+
+
+def test_an_encoding_without_its_extra_is_told_at_the_start(monkeypatch):
+    monkeypatch.setitem(sys.modules, "cbor2", None)
+    sink = mqtt(encoding="cbor")
+
+    with pytest.raises(MissingExtraError, match=r"edge-runtime\[cbor\]"):
+        sink.open()
+    sink.close()

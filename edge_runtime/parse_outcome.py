@@ -1,0 +1,143 @@
+"""The values of a document as those of `frame.py`: outcomes, times, numbers, texts.
+
+Raises ValueError, LookupError, TypeError, AttributeError or OverflowError for what is none.
+"""
+
+from __future__ import annotations
+
+import calendar
+import functools
+import math
+import re
+import time
+from typing import Any
+
+from .frame import (
+    Beat,
+    Beats,
+    Box,
+    Detection,
+    Detections,
+    Keypoint,
+    Keypoints,
+    Label,
+    Labels,
+    Outcome,
+    Tensor,
+    Tensors,
+)
+
+Map = dict[str, Any]
+
+_TIME = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2})\.([0-9]{9})Z")
+_DTYPES = frozenset(
+    {"bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"}
+    | {"float16", "float32", "float64"}
+)
+
+
+def outcome(item: Map) -> Outcome:
+    kind = item["kind"]
+    if kind == "labels":
+        return Labels(tuple(map(_label, items(item[kind]))))
+    if kind == "detections":
+        return Detections(tuple(map(_detection, items(item[kind]))))
+    if kind == "beats":
+        return Beats(tuple(map(_beat, items(item[kind]))))
+    if kind == "keypoints":
+        return Keypoints(tuple(map(_keypoint, items(item[kind]))))
+    if kind == "tensors":
+        return Tensors(tuple(map(_tensor, items(item[kind]))))
+    raise ValueError(f"no result is of kind {kind!r}")
+
+
+def _label(item: Map) -> Label:
+    return Label(whole(item["index"]), text(item["label"]), real(item["score"]))
+
+
+def _detection(item: Map) -> Detection:
+    box = item["box"]
+    return Detection(
+        *_label(item),
+        Box(real(box["x_min"]), real(box["y_min"]), real(box["x_max"]), real(box["y_max"])),
+        tuple(map(_keypoint, items(item.get("keypoints", [])))),
+    )
+
+
+def _keypoint(item: Map) -> Keypoint:
+    return Keypoint(text(item["name"]), real(item["score"]), real(item["x"]), real(item["y"]))
+
+
+def _beat(item: Map) -> Beat:
+    rr_s, rate_bpm = item["rr_s"], item["rate_bpm"]
+    return Beat(
+        *_label(item),
+        time_ns(item["timestamp"]),
+        None if rr_s is None else real(rr_s),
+        None if rate_bpm is None else real(rate_bpm),
+    )
+
+
+def _tensor(item: Map) -> Tensor:
+    import numpy as np
+
+    dtype, values = text(item["dtype"]), items(item["data"])
+    shape = tuple(map(whole, items(item["shape"])))
+    if any(length < 0 for length in shape):
+        raise ValueError(f"a tensor cannot have the shape {shape}")
+    kinds = set(map(type, values))
+    if dtype in _DTYPES:
+        if not kinds <= {int, float, bool, type(None)}:
+            raise ValueError(f"a tensor of type {dtype} holds something that is no number")
+        with np.errstate(over="ignore"):
+            data = np.array(values, dtype)
+    elif kinds <= {str}:
+        data = np.array(values, np.str_)
+    else:
+        raise ValueError(f"tensors of type {dtype!r} are not known")
+    return Tensor(text(item["name"]), data.reshape(shape))
+
+
+def time_ns(value: Any) -> int:
+    """Nanoseconds since 1970 of "2026-11-21T09:30:00.123456789Z". Raises ValueError."""
+    found = _TIME.fullmatch(text(value))
+    if found is None:
+        raise ValueError(f"{value!r} is no time")
+    return _second(found[1]) * 1_000_000_000 + int(found[2])
+
+
+@functools.lru_cache(maxsize=256)
+def _second(moment: str) -> int:
+    return calendar.timegm(time.strptime(moment, "%Y-%m-%dT%H:%M:%S"))
+
+
+def text(value: Any) -> str:
+    if type(value) is not str:
+        raise TypeError(f"{value!r} is no text")
+    return value
+
+
+def whole(value: Any) -> int:
+    if type(value) is not int:
+        raise TypeError(f"{value!r} is no whole number")
+    return value
+
+
+def real(value: Any) -> float:
+    if value is None:
+        return math.nan
+    if type(value) is not float and type(value) is not int:
+        raise TypeError(f"{value!r} is no number")
+    return float(value)
+
+
+def flag(value: Any) -> bool:
+    if type(value) is not bool:
+        raise TypeError(f"{value!r} is neither true nor false")
+    return value
+
+
+def items(value: Any) -> list[Any]:
+    if type(value) is not list:
+        raise TypeError(f"{value!r} is no list")
+    return value
