@@ -48,6 +48,7 @@ BUILT_IN: dict[Group, dict[str, str]] = {
         "mqtt": "edge_runtime.sinks.mqtt:Mqtt",
         "jsonl": "edge_runtime.sinks.jsonl:Jsonl",
         "console": "edge_runtime.sinks.console:Console",
+        "sparkplug": "edge_runtime.sinks.sparkplug:Sparkplug",
     },
 }
 

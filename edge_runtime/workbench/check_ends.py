@@ -17,7 +17,7 @@ from edge_runtime.frame import Frame, Identity
 from edge_runtime.interfaces import Source, Step
 from edge_runtime.model import Model
 from edge_runtime.mqtt.client import LinkDownError
-from edge_runtime.mqtt.link import Link
+from edge_runtime.mqtt.link import Choice, Link
 from edge_runtime.mqtt.login import Login, parse_url
 from edge_runtime.mqtt.terms import Terms
 
@@ -142,7 +142,7 @@ def sink(component: Component, identity: Identity) -> Finding:
     try:
         cls = registry.find("sink", component.kind)
         component.options.make(cls, identity=identity)
-        if component.kind == "mqtt":
+        if component.kind in ("mqtt", "sparkplug"):
             return _broker(part, cls, component)
         if component.kind == "jsonl":
             return _file(part, component)
@@ -164,7 +164,8 @@ def _broker(part: str, cls: Any, component: Component) -> Finding:
     except BadOptionError as exc:
         raise component.options.error(exc.key, exc.message) from exc
     terms = Terms(client_id=f"edge-run-check-{uuid.uuid4().hex[:8]}")
-    link = Link(login, terms, values.get("protocol", "auto"))
+    known: Choice = values.get("protocol", "auto") if component.kind == "mqtt" else "3.1.1"
+    link = Link(login, terms, known)
     try:
         session = link.connect()
         link.hang_up()

@@ -17,6 +17,7 @@ from edge_runtime.frame import Identity
 from edge_runtime.interfaces import Sink
 from edge_runtime.registry import BUILT_IN, find
 from edge_runtime.tables import parse_toml
+from tests import sparkplug
 from tests.brokers import free_port
 from tests.messages import IDENTITY, INFO, OUTCOMES, result
 from tests.needs import ROOT
@@ -58,6 +59,28 @@ def case(request, tmp_path) -> Case:
             return [int(line.split("#")[1].split()[0]) for line in lines if "#" in line]
 
         return Case(lambda: find("sink", "console")(identity=IDENTITY, max_per_s=0.0), shown)
+    if request.param == "sparkplug":
+        broker = request.getfixturevalue("mosquitto")()
+        listener = request.getfixturevalue("listen")(broker.url)
+
+        def metered() -> list[int]:
+            time.sleep(0.3)
+            births = [
+                sparkplug.decode(payload) for payload in listener.on("DBIRTH/bed-7-ward/port")
+            ]
+            names = (
+                {metric["alias"]: metric["name"] for metric in births[0].metrics} if births else {}
+            )
+            data = [sparkplug.decode(payload) for payload in listener.on("DDATA/bed-7-ward/port")]
+            return [
+                metric["value"]
+                for payload in data
+                for metric in payload.metrics
+                if names[metric["alias"]] == "Result/Sequence"
+            ]
+
+        options = {"url": broker.url, "state": str(tmp_path / "state")}
+        return Case(lambda: find("sink", "sparkplug")(identity=IDENTITY, **options), metered)
     pytest.fail(f"sink {request.param} needs a case here")
 
 
