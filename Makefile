@@ -4,7 +4,7 @@ VENV ?= .venv
 WHAT ?= ecg
 BIN := $(VENV)/bin
 
-.PHONY: demo test check legacy openvino clean
+.PHONY: demo test check legacy openvino soak kills crash-states clean
 
 demo: $(VENV)/all.stamp
 	$(BIN)/edge-run demo $(WHAT)
@@ -21,6 +21,20 @@ check: $(VENV)/dev.stamp
 # The backends on runtimes that cannot share an environment with the default ones.
 legacy openvino:
 	PYTHON=$(PYTHON) tests/runtimes.sh $@ .venv-$@
+
+# A million states that power cuts may leave the outbox in: half an hour, goes on where it was.
+crash-states: $(VENV)/dev.stamp
+	$(BIN)/python -m tests.crash.campaign --states 1000000 --report crash-states.jsonl
+	$(BIN)/python -m tests.crash.campaign --faults --states 100000 --report crash-faults.jsonl
+
+# SIGKILL at random moments, ten thousand times: nothing that was accepted may be lost. Hours.
+kills: $(VENV)/dev.stamp
+	$(BIN)/python -m tests.kills --kills 10000
+
+# Ten million results through the durable sink into a broker that fails all the time: 40 minutes.
+soak: $(VENV)/dev.stamp
+	mkdir -p build
+	nice -n 5 $(BIN)/python benchmarks/soak.py --json build/soak.json
 
 $(VENV)/%.stamp: setup.cfg pyproject.toml
 	$(PYTHON) -m venv $(VENV)
