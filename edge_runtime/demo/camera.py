@@ -42,6 +42,9 @@ height = {HEIGHT}
 kind = "mqtt"
 url = "{{url}}"
 protocol = "3.1.1"      # all that this small broker speaks
+
+[sink.outbox]
+durability = "memory"   # a demo leaves nothing behind
 """
 
 

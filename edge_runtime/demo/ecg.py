@@ -61,6 +61,9 @@ kind = "beats"
 kind = "mqtt"
 url = "{{url}}"
 protocol = "3.1.1"      # all that this small broker speaks
+
+[sink.outbox]
+durability = "memory"   # a demo leaves nothing behind
 """
 
 

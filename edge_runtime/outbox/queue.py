@@ -91,8 +91,7 @@ class Queue:
 
     def give_back(self, ids: Iterable[int], *, overtaken: bool) -> None:
         """These wait again, each in its place; what was overtaken goes first, as historical."""
-        for row_id in [row_id for row_id in ids if row_id in self.taken]:
-            row = self.taken.pop(row_id)
+        for row in [self.taken.pop(row_id) for row_id in ids if row_id in self.taken]:
             if overtaken:
                 self._again.append(row._replace(accepted_ns=0))
             elif (lane := self._lane_of(row)) is not None:

@@ -107,6 +107,7 @@ def test_the_demo_shows_a_run_file_that_start_would_read(ecg, tmp_path):
     config = load(shown_run_file(ecg, tmp_path), {})
 
     assert config.sources[0][1].kind == "ecgsyn"
+    assert build.sinks(config)[0].outbox_path is None  # a demo leaves nothing behind
 
 
 def test_keep_leaves_the_run_file_and_the_log(tmp_path):

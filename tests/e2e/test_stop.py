@@ -120,7 +120,7 @@ def test_the_outbox_of_a_stopped_pipeline_can_be_looked_at(tmp_path, mosquitto, 
 
     found = json.loads(edge_run("outbox", tmp_path / "run.toml", "--json").out)[0]
     letters = len(found["dead_letters"])
-    assert letters == json.loads(heard.on("/gap")[0])["count"] or letters > 0
+    assert letters > 0
     assert {letter["reason"] for letter in found["dead_letters"]} == {"not authorized"}
 
     text = edge_run("outbox", tmp_path / "run.toml", "--retry").out

