@@ -27,7 +27,7 @@ crash-states: $(VENV)/dev.stamp
 	$(BIN)/python -m tests.crash.campaign --states 1000000 --report crash-states.jsonl
 	$(BIN)/python -m tests.crash.campaign --faults --states 100000 --report crash-faults.jsonl
 
-# SIGKILL at random moments, ten thousand times: nothing that was accepted may be lost. Hours.
+# SIGKILL at random moments, ten thousand times: nothing that was accepted may be lost. Over an hour.
 kills: $(VENV)/dev.stamp
 	$(BIN)/python -m tests.kills --kills 10000
 

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING
 
 from edge_runtime import wire
 from edge_runtime.encoding import CONTENT_TYPES, Encoding, encode
-from edge_runtime.outbox.row import LIVE_NS
 
 if TYPE_CHECKING:
     from edge_runtime.outbox.row import Row
@@ -35,7 +33,7 @@ class Envelope:
     def seal(self, row: Row) -> tuple[bytes, Properties | None]:
         """The payload and the properties."""
         payload = row.payload
-        if time.monotonic_ns() - row.accepted_ns > LIVE_NS:
+        if not row.accepted_ns:
             payload = wire.as_historical(payload)
         if row.version not in self._extras:
             user = [("schema", str(wire.SCHEMA))]

@@ -11,7 +11,7 @@ the third and the fourth:
 
 Rows leave in the order in which they came while they are live. When the oldest of them is older
 than that, it is backlog, and the new ones go first three times of four; whatever they overtook is
-historical when it leaves. So all that is not historical is in order, and all that is, is as well.
+historical, as settled when it is taken. All that is live is in order, and so is all that is not.
 
 A row is `unsaved` until a commit has returned for it. One that is acknowledged before that is
 never written: with a broker at hand the disk rests.
@@ -74,8 +74,9 @@ class Queue:
         self._count(row, 1)
 
     def take(self, count: int) -> list[Row]:
-        """The next rows: those taken before, then the newest and the backlog by turns."""
+        """The next rows; what leaves as historical has an `accepted_ns` of 0."""
         rows: list[Row] = []
+        now_ns = time.monotonic_ns()
         if self._backlog:  # a broker that answers nothing for a while is still connected
             self._retire(LIVE_NS)
         while len(rows) < count and (lane := self._next_lane()):
@@ -83,7 +84,7 @@ class Queue:
             self._turn += 1
             if lane is self._new and self._backlog:
                 self._overtaken_by = row.id
-            elif 0 < row.id < self._overtaken_by:
+            elif 0 < row.id < self._overtaken_by or now_ns - row.accepted_ns > LIVE_NS:
                 row = row._replace(accepted_ns=0)
             self.taken[row.id] = row
             rows.append(row)

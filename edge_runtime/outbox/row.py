@@ -24,7 +24,7 @@ class Row(NamedTuple):
     version: str  # of the model that spoke
     timestamp_ns: int  # wall clock, when it was accepted
     keep: bool  # never pushed out; when all is full, it is refused instead
-    accepted_ns: int  # monotonic clock; 0 for a row that newer ones may overtake, or have
+    accepted_ns: int  # monotonic clock; 0 for a row that leaves as historical
 
     @property
     def weight(self) -> int:

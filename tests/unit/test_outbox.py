@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import threading
 import time
 
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from edge_runtime.errors import BadOptionError
+from edge_runtime.mqtt.envelope import Envelope
 from edge_runtime.outbox import gap, queue
 from edge_runtime.outbox.options import Limits
 from edge_runtime.outbox.row import ROW_BYTES
@@ -85,9 +87,9 @@ def test_it_keeps_what_belongs_to_a_row(box):
 
 
 def test_after_a_pause_new_rows_go_before_the_backlog_and_do_not_starve_it(box, monkeypatch):
-    monkeypatch.setattr(queue, "LIVE_NS", 10_000_000)
+    monkeypatch.setattr(queue, "LIVE_NS", 500_000_000)
     box.fill(400)
-    time.sleep(0.02)
+    time.sleep(0.6)
     box.connected()
     wait_until(lambda: len(box._queue._old) >= 100)
     box.fill(40, start=1000)
@@ -101,6 +103,20 @@ def test_after_a_pause_new_rows_go_before_the_backlog_and_do_not_starve_it(box, 
     assert set(numbers(rows)[:54]) == {*range(1000, 1040), *range(14)}  # three of four are new
     overtaken = [row for row in late if rows.index(row) > 1 and row.accepted_ns]
     assert overtaken == []  # so each of them will be marked as historical
+
+
+def test_whether_a_row_is_historical_is_settled_with_its_place_in_the_order(box, monkeypatch):
+    monkeypatch.setattr(queue, "LIVE_NS", 50_000_000)
+    envelope = Envelope(0, "json")
+    put = functools.partial(box.put, "run-1", "t", b'{"historical":false}', source="s", seq=0)
+    put()
+    (live,) = box.take(1)
+    put()
+    time.sleep(0.06)
+    (late,) = box.take(1)
+
+    assert envelope.seal(live)[0] == b'{"historical":false}'  # however long the sender took
+    assert envelope.seal(late)[0] == b'{"historical":true}'
 
 
 def test_new_rows_that_were_stuck_too_long_do_not_go_before_the_backlog(box, monkeypatch):

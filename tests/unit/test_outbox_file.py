@@ -346,7 +346,7 @@ def test_a_file_gives_back_what_it_no_longer_needs(path, monkeypatch):
     largest = path.stat().st_size
     box.empty_out()
 
-    wait_until(lambda: path.stat().st_size < largest / 2)
+    wait_until(lambda: path.stat().st_size < largest / 2, 60)
     box.close()
 
 
