@@ -7,13 +7,25 @@ from pathlib import Path
 from . import manifest as manifests
 from . import registry
 from .backends import DELEGATES, Format, format_of
-from .capture import Capture, Limits
-from .config import ModelConfig, RunConfig, Rung
+from .capture import Capture
+from .config import Component, ModelConfig, RunConfig, Rung
 from .errors import BadOptionError, ConfigError
-from .interfaces import Backend, Postprocess, Prepare, Sink, Source, Step, TensorSpec
+from .interfaces import (
+    Backend,
+    Health,
+    Monitor,
+    Postprocess,
+    Prepare,
+    Sink,
+    Source,
+    Step,
+    TensorSpec,
+)
+from .lane import Limits
 from .manifest import FileEntry, InputEntry, Manifest
 from .model import Candidate, Model
 from .pipeline import Pipeline
+from .tables import Table
 
 
 def pipeline(config: RunConfig) -> Pipeline:
@@ -25,33 +37,87 @@ def pipeline(config: RunConfig) -> Pipeline:
             f"{config.file}: model {built_model.manifest.name} keeps its state inside: it can "
             "serve one source only; start one pipeline for each"
         )
+    healths = {
+        name: judge
+        for made, (name, component) in zip(built_sources, config.sources, strict=True)
+        if (judge := health(config, component.options, built_model.manifest, live=made.live))
+    }
     limits = Limits(
         mailbox=config.capture.mailbox,
         backoff_s=config.capture.backoff_s,
         backoff_max_s=config.capture.backoff_max_s,
         bad_frames_max=config.capture.bad_frames_max,
+        stale_s=config.capture.stale_s,
     )
     return Pipeline(
-        capture=Capture(built_sources, limits),
+        capture=Capture(built_sources, limits, healths),
         steps={source.name: steps(config) for source in built_sources},
         model=built_model,
         sinks=sinks(config),
+        monitors={source.name: monitors(config) for source in built_sources if config.monitors},
         bad_frames_max=config.capture.bad_frames_max,
     )
 
 
 def sources(config: RunConfig) -> tuple[Source, ...]:
     """One instance of each [[source]]."""
-    return tuple(
-        component.options.make(registry.find("source", component.kind), name=name)
-        for name, component in config.sources
-    )
+    return tuple(source(name, component) for name, component in config.sources)
+
+
+def source(name: str, component: Component) -> Source:
+    """One source, not open."""
+    options = component.options.without("health")
+    made: Source = options.make(registry.find("source", component.kind), name=name)
+    return made
+
+
+def health(config: RunConfig, options: Table, manifest: Manifest, *, live: bool) -> Health | None:
+    """What judges the frames of a source that is live, or whose [source.health] asks for it.
+
+    What the model takes says whether the frames are images.
+    """
+    given = "health" in options.values
+    table = options.child("health") if given else Table({}, "")
+    on = table.values.get("on", live or given)
+    if not isinstance(on, bool):
+        raise table.error("on", "must be true or false")
+    if not on:
+        return None
+    image = any(entry.kind == "image" for entry in manifest.input)
+    fixed = {} if image or "leads" in table.values else {"leads": _used_leads(config)}
+    kind = registry.load(_IMAGE_HEALTH if image else _SIGNAL_HEALTH)
+    made: Health = table.without("on").make(kind, **fixed)
+    return made
+
+
+def _used_leads(config: RunConfig) -> tuple[str, ...]:
+    """The leads that the first steps choose; empty for all of them."""
+    for component in config.steps:
+        values = component.options.values
+        names = values.get("names" if component.kind == "leads" else "lead")
+        if isinstance(names, str) and names:
+            return (names,)
+        if isinstance(names, list):
+            return tuple(map(str, names))
+    return ()
+
+
+_IMAGE_HEALTH = "edge_runtime.health.image:ImageHealth"
+_SIGNAL_HEALTH = "edge_runtime.health.signal:SignalHealth"
 
 
 def steps(config: RunConfig) -> tuple[Step, ...]:
     """A fresh chain of [[step]]s: each source has its own, for they keep samples."""
     return tuple(
         component.options.make(registry.find("step", component.kind)) for component in config.steps
+    )
+
+
+def monitors(config: RunConfig) -> tuple[Monitor, ...]:
+    """A fresh set of [[monitor]]s: each source has its own."""
+    return tuple(
+        component.options.make(registry.find("monitor", component.kind))
+        for component in config.monitors
     )
 
 

@@ -55,9 +55,12 @@ class CaptureConfig:
     mailbox: int = 4  # frames per source that may wait; a live source then drops its oldest
     backoff_s: float = 0.5  # before the first reopening of a lost source; doubles each time
     backoff_max_s: float = 30.0
-    bad_frames_max: int = 10  # unusable frames in a row that end the run
+    bad_frames_max: int = 10  # unusable frames in a row that end the run; a live source is reopened
+    stale_s: float = 2.0  # a live source that is silent for so long is stale; 0: never
 
     def __post_init__(self) -> None:
+        if self.stale_s < 0:
+            raise BadOptionError("stale_s", f"{self.stale_s} must be 0 or above")
         for key in ("mailbox", "backoff_s", "backoff_max_s", "bad_frames_max"):
             if getattr(self, key) <= 0:
                 raise BadOptionError(key, f"{getattr(self, key)} must be above 0")
@@ -65,7 +68,7 @@ class CaptureConfig:
 
 @dataclass(frozen=True, slots=True)
 class Component:
-    """A [[source]], [[step]] or [[sink]]: its kind, and a table for its constructor."""
+    """A [[source]], [[step]], [[monitor]] or [[sink]]: its kind, a table for its constructor."""
 
     kind: str
     options: Table
@@ -82,6 +85,7 @@ class RunConfig:
     capture: CaptureConfig
     sources: tuple[tuple[str, Component], ...]  # (name, component)
     steps: tuple[Component, ...]
+    monitors: tuple[Component, ...]
     sinks: tuple[Component, ...]
 
 
@@ -112,7 +116,7 @@ def from_table(
 ) -> RunConfig:
     """A run file from its table; see `load`. Raises ConfigError."""
     path = Path(top.file)
-    top.check_keys({"name", "device", "board", "model", "capture", "source", "step", "sink"})
+    top.check_keys(_KEYS)
     environment = os.environ if environment is None else environment
     pipeline = _level(top, "name", str(top.values.get("name", path.stem)))
     device = _level(top, "device", device or str(top.values.get("device", socket.gethostname())))
@@ -130,11 +134,13 @@ def from_table(
         capture=top.child("capture").make(CaptureConfig) if "capture" in top.values else _CAPTURE,
         sources=_sources(top, environment),
         steps=_components(top, "step", environment),
+        monitors=_components(top, "monitor", environment),
         sinks=sinks,
     )
 
 
 _CAPTURE = CaptureConfig()
+_KEYS = {"name", "device", "board", "model", "capture", "source", "step", "monitor", "sink"}
 
 
 def _model(top: Table, base: Path) -> ModelConfig:
@@ -205,12 +211,14 @@ def _resolved(values: dict[str, object], base: Path) -> dict[str, object]:
     for key, value in values.items():
         if isinstance(value, dict):
             values[key] = _resolved({**value}, base)
-        elif isinstance(value, str) and value not in ("", "-") and _names_a_file(key):
+        elif isinstance(value, str) and value not in ("", "-") and _names_a_file(key, value):
             values[key] = str(base / value)
     return values
 
 
-def _names_a_file(key: str) -> bool:
+def _names_a_file(key: str, value: str) -> bool:
+    if key == "frontend":  # a declared one, or a file of one's own
+        return value.endswith(".toml")
     return key in ("path", "state") or key.endswith("_file")
 
 

@@ -4,7 +4,7 @@
     |-- ConfigError            the user changes the configuration          exit 2
     |   `-- MissingExtraError  the user installs a package                 exit 2
     |-- SourceLostError        capture closes, backs off, reopens          exit 1
-    |-- FrameError             the frame is counted and dropped            exit 1 after N in a row
+    |-- FrameError             counted, dropped; N in a row: reopened      exit 1 when recorded
     |   `-- LeadOffError       a published state until samples come again  never ends the run
     |-- ModelLoadError         this model cannot run                       exit 3
     |   `-- DelegateError      the next listed delegate is tried           exit 3

@@ -9,7 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 if TYPE_CHECKING:
-    from .frame import BackendInfo, Info, Latency, ModelInfo, Outcome
+    from .frame import BackendInfo, Info, Latency, ModelInfo, Quality
+    from .outcome import Outcome
 
 
 class ReceivedResult(NamedTuple):
@@ -26,6 +27,8 @@ class ReceivedResult(NamedTuple):
     latency_ms: Latency
     outcome: Outcome
     historical: bool  # it left its device more than two seconds after it was made
+    source_state: str = "live"
+    quality: Quality | None = None
 
 
 class Status(NamedTuple):

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from .outcome import Outcome
+
     Array = NDArray[Any]
     Signal = NDArray[np.float32]
 else:  # annotations alone must not import numpy
@@ -31,11 +33,26 @@ class BeatMark(NamedTuple):
     rate_bpm: float | None  # mean of the last intervals; None until there is one
 
 
+class Quality(NamedTuple):
+    """How far the last seconds of a signal can be trusted.
+
+    `state` is "good", "limited" (good for the rate, not for shapes) or "bad". `score` is the
+    calibrated probability that the rate is right, None where it was not measured. `reasons` are
+    words such as "flat", "clipped", "noise".
+    """
+
+    state: str
+    score: float | None = None
+    reasons: tuple[str, ...] = ()
+
+
 class Frame(NamedTuple):
     """One image, or one run of signal samples.
 
     `seq` counts the frames of one source from 0, at every stage anew; a jump says that
     something before this frame is missing. A signal's timestamps are those of its first sample.
+    `state` is what its source was in when it came: "live", or "settling" or "gap" when filters
+    have not seen enough of it. `quality` is None until a step has judged it.
     """
 
     data: Array  # image (H, W, 3) uint8 in BGR order, or signal (samples, leads) float32 in mV
@@ -47,15 +64,8 @@ class Frame(NamedTuple):
     leads: tuple[str, ...] = ()  # one name per signal column
     features: Mapping[str, Array] = MappingProxyType({})  # named side inputs of the model
     beat: BeatMark | None = None
-
-
-class Box(NamedTuple):
-    """A rectangle in pixels of the source frame."""
-
-    x_min: float
-    y_min: float
-    x_max: float
-    y_max: float
+    state: str = "live"
+    quality: Quality | None = None
 
 
 class Placement(NamedTuple):
@@ -78,84 +88,6 @@ class Placement(NamedTuple):
             min(max(source_x, 0.0), float(self.source_width)),
             min(max(source_y, 0.0), float(self.source_height)),
         )
-
-
-class Label(NamedTuple):
-    """A class and its score in 0..1."""
-
-    index: int  # type: ignore[assignment] # a class has one; tuple.index is not missed
-    label: str
-    score: float
-
-
-class Detection(NamedTuple):
-    """An object: its class, score and place."""
-
-    index: int  # type: ignore[assignment] # a class has one; tuple.index is not missed
-    label: str
-    score: float
-    box: Box
-    keypoints: tuple[Keypoint, ...] = ()
-
-
-class Keypoint(NamedTuple):
-    """A named point in pixels of the source frame."""
-
-    name: str
-    score: float
-    x: float
-    y: float
-
-
-class Beat(NamedTuple):
-    """A heart beat: its class and score, the time of its R peak, and the rate around it."""
-
-    index: int  # type: ignore[assignment] # a class has one; tuple.index is not missed
-    label: str
-    score: float
-    timestamp_ns: int
-    rr_s: float | None
-    rate_bpm: float | None
-
-
-class Tensor(NamedTuple):
-    """A model output as it is, in real values (dequantised)."""
-
-    name: str
-    data: Array
-
-
-class Labels(NamedTuple):
-    """Result kind `labels`: the best classes, highest score first."""
-
-    labels: tuple[Label, ...]
-
-
-class Detections(NamedTuple):
-    """Result kind `detections`: highest score first; empty when nothing was found."""
-
-    detections: tuple[Detection, ...]
-
-
-class Keypoints(NamedTuple):
-    """Result kind `keypoints`: one pose, in the model's order."""
-
-    keypoints: tuple[Keypoint, ...]
-
-
-class Beats(NamedTuple):
-    """Result kind `beats`."""
-
-    beats: tuple[Beat, ...]
-
-
-class Tensors(NamedTuple):
-    """Result kind `tensors`: every output, for models whose meaning is the reader's business."""
-
-    tensors: tuple[Tensor, ...]
-
-
-Outcome = Labels | Detections | Keypoints | Beats | Tensors
 
 
 class ModelInfo(NamedTuple):
@@ -197,10 +129,29 @@ class Result(NamedTuple):
     backend: BackendInfo
     latency_ms: Latency
     outcome: Outcome
+    state: str = "live"  # of the source, see Frame
+    quality: Quality | None = None
+
+
+class Verdict(NamedTuple):
+    """What a frame says of its source; a frame that is not `usable` goes no further."""
+
+    state: str
+    detail: str = ""
+    usable: bool = True
+
+
+FLOWING = ("live", "settling", "gap")  # states of a source whose frames are used
 
 
 class SourceState(NamedTuple):
-    """`opening`, `live`, `lead-off`, `lost` or `ended`, and a line that says why."""
+    """What a source is in, and a line that says why.
+
+    `opening`, `live`, `settling` (filters have not seen enough), `gap` (the same, for samples are
+    missing), `stale` (open, and nothing comes), `frozen`, `blank` (images), `flat`, `clipped`,
+    `lead-off` (signals), `lost` (being reopened) or `ended`. Nothing is inferred from a frozen,
+    blank, flat, clipped or lead-off source.
+    """
 
     name: str
     state: str

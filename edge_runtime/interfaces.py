@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from .frame import Array, Frame, Info, Outcome, Placement, Result
+    from .frame import Array, Frame, Info, Placement, Result, SourceState, Verdict
+    from .outcome import Outcome
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +58,42 @@ class Source(Protocol):
         ...
 
     def close(self) -> None: ...
+
+
+class Health(Protocol):
+    """Judges the frames of one source as they come, in the capture thread."""
+
+    def __call__(self, frame: Frame) -> Verdict:
+        """The source's state by this frame, and whether the frame may be used."""
+        ...
+
+    def restart(self) -> None:
+        """The source was opened anew."""
+        ...
+
+
+class Monitor(Protocol):
+    """Watches one source behind the model, and gives outcomes of its own.
+
+    Its time is that of the frames and results that it is given. The same stream gives the same
+    outcomes however it is cut into frames.
+    """
+
+    def frame(self, frame: Frame) -> Iterable[Outcome]:
+        """Every usable frame as the source gave it, before the steps."""
+        ...
+
+    def result(self, result: Result) -> Iterable[Outcome]:
+        """Every result of the model for this source."""
+        ...
+
+    def state(self, state: SourceState) -> Iterable[Outcome]:
+        """The source's state has changed."""
+        ...
+
+    def flush(self) -> Iterable[Outcome]:
+        """What can still be said at the end."""
+        ...
 
 
 class Step(Protocol):

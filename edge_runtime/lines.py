@@ -6,18 +6,21 @@ import math
 from typing import TYPE_CHECKING
 
 from .events import Alert, Announcement, Event, Gap, ReceivedResult, Status
-from .frame import (
+from .frame import Info
+from .outcome import (
     Beat,
     Beats,
+    CannotSay,
     Detection,
     Detections,
-    Info,
+    Events,
     Keypoints,
     Label,
     Labels,
     Outcome,
 )
-from .wire import rfc3339
+from .outcome import Event as Found
+from .times import rfc3339
 
 if TYPE_CHECKING:
     from .frame import Result
@@ -97,10 +100,24 @@ def outcome_text(outcome: Outcome) -> str:
         scores = [point.score for point in outcome.keypoints if math.isfinite(point.score)]
         mean = sum(scores) / max(len(outcome.keypoints), 1)
         text = f"{len(outcome.keypoints)} keypoints, mean score {mean:.2f}"
+    elif isinstance(outcome, CannotSay):
+        text = _cannot_say(outcome)
+    elif isinstance(outcome, Events):
+        text = _list([_event(found) for found in outcome.events], "no event")
     else:
         shapes = [f"{tensor.name} {list(tensor.data.shape)}" for tensor in outcome.tensors]
         text = _list(shapes, "no tensor")
     return plain(text)
+
+
+def _cannot_say(outcome: CannotSay) -> str:
+    return f"cannot say: {outcome.reason}" + (f" ({outcome.detail})" if outcome.detail else "")
+
+
+def _event(found: Found) -> str:
+    measured = ", ".join(f"{name} {value:.4g}" for name, value in found.values.items())
+    detail = f" ({found.detail})" if found.detail else ""
+    return f"{found.name} {found.phase} [{found.priority}]{detail} {measured}".rstrip()
 
 
 def clock(timestamp_ns: int) -> str:

@@ -10,6 +10,7 @@ guessed: what neither says is a ConfigError that names the key to add.
     [[output]]  name, meaning = scores | boxes | classes | count | keypoints | anchors | ...
     [postprocess]  kind = classification | detection | anchors | keypoints | beats | tensors
     [golden]    file, tolerance         [accuracy]  measured figures, free keys
+    [training]  records: names of those that it learned from, for whoever scores it
 """
 
 from __future__ import annotations
@@ -227,7 +228,8 @@ def read(path: Path) -> Manifest:
 def from_table(table: Table, directory: Path) -> Manifest:
     """A manifest from a table, for whoever keeps it in another file."""
     accuracy = table.values.get("accuracy", {})
-    return table.without("accuracy").make(Manifest, directory=directory, accuracy=accuracy)
+    contract = table.without("accuracy", "training")
+    return contract.make(Manifest, directory=directory, accuracy=accuracy)
 
 
 def digest(path: Path) -> str:

@@ -13,10 +13,12 @@ from typing import Any
 
 import numpy as np
 
+from .binding import constant, fixed, matched, output
 from .errors import ConfigError, EdgeRunError, MissingExtraError, ModelLoadError
 from .frame import Array, BackendInfo, Frame, Latency, ModelInfo, Result
 from .interfaces import Backend, Postprocess, Prepare, TensorSpec
 from .manifest import InputEntry, Manifest, verified_digest
+from .outcome import CannotSay, Outcome
 
 log = logging.getLogger(__name__)
 
@@ -111,7 +113,7 @@ class Model:
         self._feeds: list[tuple[int, int]] = []  # (input, output that is fed back into it)
         self._states: dict[str, list[Array]] = {}
         self._next_seq: dict[str, int] = {}
-        entries = _matched(self.manifest, backend.inputs)
+        entries = matched(self.manifest, backend.inputs)
         for position, (entry, spec) in enumerate(zip(entries, backend.inputs, strict=True)):
             if entry.dtype and entry.dtype != spec.dtype:
                 raise ConfigError(
@@ -119,27 +121,32 @@ class Model:
                     f"{entry.dtype} in the manifest"
                 )
             if entry.kind == "constant":
-                self._tensors[position] = _constant(entry, spec)
+                self._tensors[position] = constant(entry, spec)
             elif entry.kind == "state":
-                self._feeds.append((position, _output(backend, entry.state, self.manifest)))
-                self._tensors[position] = np.zeros(_fixed(entry, spec), spec.dtype)
+                self._feeds.append((position, output(backend, entry.state, self.manifest)))
+                self._tensors[position] = np.zeros(fixed(entry, spec), spec.dtype)
             else:
                 self._prepares.append((position, self._make_prepare(entry, spec)))
         self._postprocess = self._make_postprocess(self.manifest, backend.outputs)
         self._initial = [self._tensors[position] for position, _ in self._feeds]
 
     def _blank(self, backend: Backend) -> list[Array]:
-        entries = _matched(self.manifest, backend.inputs)
+        entries = matched(self.manifest, backend.inputs)
         return [
-            tensor if tensor is not None else np.zeros(_fixed(entry, spec), spec.dtype)
+            tensor if tensor is not None else np.zeros(fixed(entry, spec), spec.dtype)
             for tensor, entry, spec in zip(self._tensors, entries, backend.inputs, strict=True)
         ]
 
     def __call__(self, frame: Frame) -> Result:
-        """Infer one frame. Raises FrameError when the frame or the outputs cannot be used."""
+        """Infer one frame; a frame whose quality is bad gets `cannot-say` and no inference.
+
+        Raises FrameError when the frame or the outputs cannot be used.
+        """
         backend = self._backend
         if backend is None:
             raise RuntimeError("the model is not open")
+        if frame.quality is not None and frame.quality.state == "bad":
+            return self.tell(CannotSay("quality", ", ".join(frame.quality.reasons)), frame)
         started = time.monotonic_ns()
         tensors, placement = self._tensors, None
         for position, prepare in self._prepares:
@@ -152,6 +159,20 @@ class Model:
         self._keep_state(frame, outputs)
         outcome = self._postprocess(outputs, frame, placement)
         ended = time.monotonic_ns()
+        latency = Latency(
+            (ended - frame.monotonic_ns) / 1e6,
+            (prepared - started) / 1e6,
+            (inferred - prepared) / 1e6,
+            (ended - inferred) / 1e6,
+        )
+        return self._result(outcome, frame, latency)
+
+    def tell(self, outcome: Outcome, frame: Frame) -> Result:
+        """A result that needed no inference, said at `frame`."""
+        age_ms = (time.monotonic_ns() - frame.monotonic_ns) / 1e6
+        return self._result(outcome, frame, Latency(age_ms, 0.0, 0.0, 0.0))
+
+    def _result(self, outcome: Outcome, frame: Frame, latency: Latency) -> Result:
         self._count += 1
         return Result(
             id=f"{self._run_id}-{self._count}",
@@ -161,13 +182,10 @@ class Model:
             monotonic_ns=frame.monotonic_ns,
             model=self.model_info,
             backend=self.backend_info,
-            latency_ms=Latency(
-                (ended - frame.monotonic_ns) / 1e6,
-                (prepared - started) / 1e6,
-                (inferred - prepared) / 1e6,
-                (ended - inferred) / 1e6,
-            ),
+            latency_ms=latency,
             outcome=outcome,
+            state=frame.state,
+            quality=frame.quality,
         )
 
     def _restore_state(self, frame: Frame) -> None:
@@ -197,51 +215,3 @@ def _reported(manifest: Manifest) -> tuple[str, ...]:
     rules = manifest.postprocess
     names = manifest.labels()[1 if rules.background else 0 :]
     return tuple(dict.fromkeys(name for name in (*names, rules.unsure) if name))
-
-
-def _matched(manifest: Manifest, specs: Sequence[TensorSpec]) -> list[InputEntry]:
-    entries = {entry.name: entry for entry in manifest.input}
-    found = []
-    for position, spec in enumerate(specs):
-        entry = entries.pop(spec.name, None) or entries.pop(str(position), None)
-        if entry is None:
-            raise ConfigError(
-                f"{manifest.name}: the file has an input '{spec.name}' {spec.shape} {spec.dtype} "
-                "that the manifest does not describe: add an [[input]] with that name"
-            )
-        found.append(entry)
-    if entries:
-        raise ConfigError(
-            f"{manifest.name}: the manifest describes input '{next(iter(entries))}', the file has "
-            + ", ".join(f"'{spec.name}'" for spec in specs)
-        )
-    return found
-
-
-def _output(backend: Backend, name: str, manifest: Manifest) -> int:
-    for position, spec in enumerate(backend.outputs):
-        if name in (spec.name, str(position)):
-            return position
-    raise ConfigError(
-        f"{manifest.name}: state '{name}' is no output of the file; it has "
-        + ", ".join(f"'{spec.name}'" for spec in backend.outputs)
-    )
-
-
-def _constant(entry: InputEntry, spec: TensorSpec) -> Array:
-    shape = _fixed(entry, spec)
-    values = np.asarray(entry.value, dtype=spec.dtype)
-    whole: Array = np.broadcast_to(values if shape else values.reshape(()), shape).copy()
-    return whole
-
-
-def _fixed(entry: InputEntry, spec: TensorSpec) -> tuple[int, ...]:
-    """A whole shape: the manifest's when it has one, else the file's."""
-    if entry.shape:
-        return entry.shape
-    if None in spec.shape:
-        raise ConfigError(
-            f"input '{spec.name}' has a dynamic shape {spec.shape}: give its `shape` in the "
-            "manifest"
-        )
-    return tuple(size for size in spec.shape if size is not None)

@@ -8,7 +8,8 @@ from __future__ import annotations
 from json.encoder import encode_basestring as quote
 from typing import TYPE_CHECKING
 
-from .wire import SCHEMA, rfc3339
+from .times import rfc3339
+from .wire import SCHEMA
 
 if TYPE_CHECKING:
     from .frame import Identity

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from .encoding import decode
 from .events import Alert, Announcement, Event, Gap, ReceivedResult, Status
 from .frame import BackendInfo, Info, Latency, ModelInfo, SourceState
-from .parse_outcome import Map, flag, items, outcome, real, text, time_ns, whole
+from .parse_outcome import Map, flag, items, outcome, quality_of, real, text, time_ns, whole
 from .wire import OFFLINE, ONLINE, SCHEMA, STOPPED
 
 
@@ -73,6 +73,8 @@ def _result(document: Map) -> ReceivedResult:
         _latency(document["latency_ms"]),
         outcome(document["result"]),
         flag(document["historical"]),
+        text(document.get("source_state", "live")),
+        quality_of(document["quality"]) if "quality" in document else None,
     )
 
 
@@ -122,6 +124,7 @@ def _alert(document: Map) -> Alert:
 # What ends a topic: the levels before it that the document repeats, and what reads it.
 _READERS: dict[str, tuple[tuple[str, ...], Callable[[Map], Event]]] = {
     "result": (("device", "pipeline", "source"), _result),
+    "event": (("device", "pipeline", "source"), _result),
     "gap": (("device", "pipeline", "source"), _gap),
     "info": (("device", "pipeline"), _info),
     "alert": (("device", "pipeline"), _alert),

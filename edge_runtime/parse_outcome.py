@@ -10,19 +10,25 @@ import functools
 import math
 import re
 import time
+from collections.abc import Callable
 from typing import Any
 
-from .frame import (
+from .frame import Quality
+from .outcome import (
     Beat,
     Beats,
     Box,
+    CannotSay,
     Detection,
     Detections,
+    Event,
+    Events,
     Keypoint,
     Keypoints,
     Label,
     Labels,
     Outcome,
+    Strip,
     Tensor,
     Tensors,
 )
@@ -38,17 +44,12 @@ _DTYPES = frozenset(
 
 def outcome(item: Map) -> Outcome:
     kind = item["kind"]
-    if kind == "labels":
-        return Labels(tuple(map(_label, items(item[kind]))))
-    if kind == "detections":
-        return Detections(tuple(map(_detection, items(item[kind]))))
-    if kind == "beats":
-        return Beats(tuple(map(_beat, items(item[kind]))))
-    if kind == "keypoints":
-        return Keypoints(tuple(map(_keypoint, items(item[kind]))))
-    if kind == "tensors":
-        return Tensors(tuple(map(_tensor, items(item[kind]))))
-    raise ValueError(f"no result is of kind {kind!r}")
+    if kind == "cannot-say":
+        return CannotSay(text(item["reason"]), text(item.get("detail", "")))
+    if kind not in _KINDS:
+        raise ValueError(f"no result is of kind {kind!r}")
+    made, part = _KINDS[kind]
+    return made(tuple(map(part, items(item[kind]))))
 
 
 def _label(item: Map) -> Label:
@@ -98,6 +99,41 @@ def _tensor(item: Map) -> Tensor:
     return Tensor(text(item["name"]), data.reshape(shape))
 
 
+def _event(item: Map) -> Event:
+    return Event(
+        text(item["name"]),
+        text(item["phase"]),
+        text(item["priority"]),
+        text(item["rule"]),
+        time_ns(item["onset"]),
+        None if item["end"] is None else time_ns(item["end"]),
+        real(item["delay_s"]),
+        {text(name): real(value) for name, value in item["values"].items()},
+        {text(name): real(value) for name, value in item["limits"].items()},
+        quality_of(item["quality"]) if "quality" in item else None,
+        text(item.get("detail", "")),
+        _strip(item["evidence"]) if "evidence" in item else None,
+        flag(item["latched"]),
+    )
+
+
+def quality_of(item: Map) -> Quality:
+    score = item["score"]
+    reasons = tuple(map(text, items(item["reasons"])))
+    return Quality(text(item["state"]), None if score is None else real(score), reasons)
+
+
+def _strip(item: Map) -> Strip:
+    import numpy as np
+
+    columns = [np.array(list(map(real, items(lead))), np.float32) for lead in item["microvolts"]]
+    leads = tuple(map(text, items(item["leads"])))
+    if len(columns) != len(leads) or len({len(column) for column in columns}) > 1:
+        raise ValueError("a strip has as many rows of one length as leads")
+    data = np.stack(columns, axis=1) / np.float32(1000) if columns else np.empty((0, 0), "f4")
+    return Strip(time_ns(item["timestamp"]), real(item["rate_hz"]), leads, data)
+
+
 def time_ns(value: Any) -> int:
     """Nanoseconds since 1970 of "2026-11-21T09:30:00.123456789Z". Raises ValueError."""
     found = _TIME.fullmatch(text(value))
@@ -141,3 +177,13 @@ def items(value: Any) -> list[Any]:
     if type(value) is not list:
         raise TypeError(f"{value!r} is no list")
     return value
+
+
+_KINDS: dict[str, tuple[Callable[[Any], Outcome], Callable[[Map], object]]] = {
+    "labels": (Labels, _label),
+    "detections": (Detections, _detection),
+    "beats": (Beats, _beat),
+    "keypoints": (Keypoints, _keypoint),
+    "tensors": (Tensors, _tensor),
+    "events": (Events, _event),
+}

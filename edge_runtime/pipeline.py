@@ -1,4 +1,8 @@
-"""The loop: capture -> steps -> model -> sinks, with counters and the order of start and stop."""
+"""The loop: capture -> steps -> model -> sinks, with counters and the order of start and stop.
+
+Monitors see every frame before the steps, every result and every change of a source's state; what
+they say goes to the sinks as results of their source.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +11,16 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import partial
+from types import MappingProxyType
 
-from .capture import Capture, SourceCounters
+from .capture import Capture
 from .errors import EndOfStream, FrameError
-from .frame import Frame, Info, Result
-from .interfaces import Sink, Step
+from .frame import Frame, Info, Result, SourceState
+from .interfaces import Monitor, Sink, Step
+from .lane import SourceCounters
 from .model import Model
+from .outcome import Outcome
 
 log = logging.getLogger(__name__)
 
@@ -44,6 +52,7 @@ class Pipeline:
         steps: Mapping[str, Sequence[Step]],
         model: Model,
         sinks: Sequence[Sink],
+        monitors: Mapping[str, Sequence[Monitor]] = MappingProxyType({}),
         bad_frames_max: int = 10,
     ) -> None:
         self.capture = capture
@@ -56,9 +65,12 @@ class Pipeline:
             sources={lane.source.name: lane.counters for lane in capture.lanes}
         )
         self._steps = steps
+        self._monitors = monitors
+        self._latest: dict[str, Frame] = {}  # of each source that has monitors
         self._bad_frames_max = bad_frames_max
         self._bad_in_a_row = 0
-        self._announced: object = None
+        self._announced: tuple[SourceState, ...] = ()
+        self._told: dict[str, SourceState] = {}  # to the monitors of each source
 
     def run(self, started: Callable[[], None] = _nothing) -> Counters:
         """Run until `stop` or until every recorded source has ended; deliver; say what was done.
@@ -102,6 +114,9 @@ class Pipeline:
 
     def _process(self, frame: Frame) -> None:
         try:
+            if frame.source in self._monitors:
+                self._latest[frame.source] = frame
+                self._remark(frame.source, lambda monitor: monitor.frame(frame))
             for ready in self._stepped(frame, self._steps[frame.source]):
                 self._infer(ready)
         except FrameError as exc:
@@ -115,6 +130,13 @@ class Pipeline:
         else:
             self._bad_in_a_row = 0
             self._publish(result)
+            self._remark(frame.source, lambda monitor: monitor.result(result))
+
+    def _remark(self, source: str, ask: Callable[[Monitor], Iterable[Outcome]]) -> None:
+        """Publish what a source's monitors have to say."""
+        for monitor in self._monitors.get(source, ()):
+            for outcome in ask(monitor):
+                self._publish(self.model.tell(outcome, self._latest[source]))
 
     def _stepped(self, frame: Frame, steps: Sequence[Step]) -> Iterable[Frame]:
         frames: Iterable[Frame] = (frame,)
@@ -123,12 +145,14 @@ class Pipeline:
         return frames
 
     def _flush(self) -> None:
-        """Give what the steps still hold, each through the steps behind it."""
+        """Give what the steps still hold, each through the steps behind it; then the monitors."""
         for steps in self._steps.values():
             for position, step in enumerate(steps):
                 for held in step.flush():
                     for ready in self._stepped(held, steps[position + 1 :]):
                         self._infer(ready)
+        for source in self._latest:
+            self._remark(source, lambda monitor: monitor.flush())
 
     def _publish(self, result: Result) -> None:
         while not (self.capture.live or self.stop.is_set() or self._sinks_ready()):
@@ -151,7 +175,10 @@ class Pipeline:
             ) from exc
 
     def _announce(self) -> None:
-        """Tell the sinks what runs here, when that has changed."""
+        """Tell the sinks what runs here, when that has changed, and monitors of their source.
+
+        A monitor hears of a state when it has seen every frame before it.
+        """
         states = self.capture.states()
         if states != self._announced:
             self._announced = states
@@ -161,8 +188,16 @@ class Pipeline:
             )
             for sink in self.sinks:
                 sink.announce(info)
+        for state in self.capture.settled() if self._latest else ():
+            if state.name in self._latest and self._told.get(state.name) != state:
+                self._told[state.name] = state
+                self._remark(state.name, partial(_tell, state=state))
 
 
 def _each(step: Step, frames: Iterable[Frame]) -> Iterator[Frame]:
     for frame in frames:
         yield from step(frame)
+
+
+def _tell(monitor: Monitor, *, state: SourceState) -> Iterable[Outcome]:
+    return monitor.state(state)

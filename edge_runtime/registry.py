@@ -1,7 +1,7 @@
 """Names of components -> "module:attribute". A plug-in adds names by an entry point.
 
 Built-in names cost no scan; entry points are looked at only when a name is not built in. Group
-names are "edge_runtime.source", ".step", ".backend", ".postprocess" and ".sink".
+names are "edge_runtime.source", ".step", ".backend", ".postprocess", ".monitor" and ".sink".
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any, Literal
 from .errors import ConfigError
 from .tables import nearest
 
-Group = Literal["source", "step", "backend", "sink", "postprocess"]
+Group = Literal["source", "step", "backend", "sink", "postprocess", "monitor"]
 
 BUILT_IN: dict[Group, dict[str, str]] = {
     "source": {
@@ -21,13 +21,23 @@ BUILT_IN: dict[Group, dict[str, str]] = {
         "images": "edge_runtime.sources.images:Images",
         "shapes": "edge_runtime.sources.shapes:Shapes",
         "wfdb": "edge_runtime.sources.wfdb:Wfdb",
+        "edf": "edge_runtime.sources.edf:Edf",
+        "dicom-ecg": "edge_runtime.sources.dicom_ecg:DicomEcg",
         "csv": "edge_runtime.sources.csv:Csv",
         "serial": "edge_runtime.sources.serial:Serial",
+        "tcp": "edge_runtime.sources.tcp:Tcp",
+        "udp": "edge_runtime.sources.udp:Udp",
+        "mqtt": "edge_runtime.sources.mqtt:Mqtt",
+        "stdin": "edge_runtime.sources.stdin:Stdin",
+        "lsl": "edge_runtime.sources.lsl:Lsl",
+        "brainflow": "edge_runtime.sources.brainflow:Brainflow",
+        "polar": "edge_runtime.sources.polar:Polar",
         "ecgsyn": "edge_runtime.sources.ecgsyn:EcgSyn",
     },
     "step": {
         "leads": "edge_runtime.preprocess.leads:Leads",
         "bandpass": "edge_runtime.preprocess.bandpass:Bandpass",
+        "quality": "edge_runtime.preprocess.quality:QualityStep",
         "resample": "edge_runtime.preprocess.resample:Resample",
         "window": "edge_runtime.preprocess.window:Window",
         "beats": "edge_runtime.preprocess.beats:Beats",
@@ -43,6 +53,9 @@ BUILT_IN: dict[Group, dict[str, str]] = {
         "keypoints": "edge_runtime.postprocess.keypoints:Keypoints",
         "beats": "edge_runtime.postprocess.beats:Beats",
         "tensors": "edge_runtime.postprocess.tensors:Tensors",
+    },
+    "monitor": {
+        "rhythm": "edge_runtime.monitors.rhythm:Rhythm",
     },
     "sink": {
         "mqtt": "edge_runtime.sinks.mqtt:Mqtt",

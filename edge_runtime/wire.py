@@ -1,6 +1,7 @@
 """What goes over the wire: topics, and results and announcements as JSON bytes.
 
     <prefix>/<device>/<pipeline>/<source>/result    a result, by result.schema.json
+    <prefix>/<device>/<pipeline>/<source>/event     what a monitor found: a result of that kind
     <prefix>/<device>/<pipeline>/status             retained: online, stopped or offline
     <prefix>/<device>/<pipeline>/info               retained, by info.schema.json
     <prefix>/<device>/<pipeline>/<source>/gap       results that were let go, by gap.schema.json
@@ -15,29 +16,15 @@ significant digits, latencies three decimals, tensor values as many as their typ
 
 from __future__ import annotations
 
-import functools
-import time
-from collections.abc import Iterable
 from json.encoder import encode_basestring as quote
 from typing import TYPE_CHECKING
 
 from .errors import BadOptionError
-from .frame import Beats, Detections, Keypoints, Labels, Tensors
+from .times import rfc3339
+from .wire_outcome import number, outcome_json, quality_json
 
 if TYPE_CHECKING:
-    from .frame import (
-        BackendInfo,
-        Beat,
-        Detection,
-        Identity,
-        Info,
-        Keypoint,
-        Latency,
-        ModelInfo,
-        Outcome,
-        Result,
-        Tensor,
-    )
+    from .frame import BackendInfo, Identity, Info, Latency, ModelInfo, Result
 
 SCHEMA = 1
 ONLINE, STOPPED, OFFLINE = "online", "stopped", "offline"
@@ -87,6 +74,10 @@ class Topics:
         """The topic of one source's results."""
         return f"{self._root}/{source}/result"
 
+    def event(self, source: str) -> str:
+        """The topic of what monitors find in one source."""
+        return f"{self._root}/{source}/event"
+
     def gap(self, source: str) -> str:
         """Where it is told which results of a source were let go."""
         return f"{self._root}/{source}/gap"
@@ -115,7 +106,7 @@ class Encoder:
             f'{{"schema":{SCHEMA},"id":{quote(result.id)},{source}{result.seq},'
             f'"timestamp":"{rfc3339(result.timestamp_ns)}",{self._what},'
             f'"latency_ms":{_latency(result.latency_ms)},'
-            f'"result":{_outcome(result.outcome)},"historical":false}}'
+            f'"result":{outcome_json(result.outcome)}{_trust(result)},"historical":false}}'
         )
         return text.encode("utf-8", "replace")
 
@@ -137,17 +128,6 @@ class Encoder:
 def as_historical(payload: bytes) -> bytes:
     """The same result, marked as replayed; `payload` is from `Encoder.result`."""
     return payload[: -len(_LIVE)] + _HISTORICAL if payload.endswith(_LIVE) else payload
-
-
-def rfc3339(timestamp_ns: int) -> str:
-    """Nanoseconds since 1970 as "2026-11-21T09:30:00.123456789Z"."""
-    second, ns = divmod(timestamp_ns, 1_000_000_000)
-    return f"{_second(second)}.{ns:09d}Z"
-
-
-@functools.lru_cache(maxsize=8)
-def _second(second: int) -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
 
 
 def _model(model: ModelInfo) -> str:
@@ -174,78 +154,10 @@ def _latency(took: Latency) -> str:
 
 def _odd_latency(took: Latency) -> str:
     names = ("capture_to_result", "preprocess", "inference", "postprocess")
-    return f"{{{','.join(f'{quote(name)}:{_number(getattr(took, name))}' for name in names)}}}"
+    return f"{{{','.join(f'{quote(name)}:{number(getattr(took, name))}' for name in names)}}}"
 
 
-def _outcome(outcome: Outcome) -> str:
-    if isinstance(outcome, Labels):
-        items = [
-            f'{{"index":{label.index},"label":{quote(label.label)},"score":{_number(label.score)}}}'
-            for label in outcome.labels
-        ]
-        return f'{{"kind":"labels","labels":[{",".join(items)}]}}'
-    if isinstance(outcome, Detections):
-        return f'{{"kind":"detections","detections":{_list(map(_detection, outcome.detections))}}}'
-    if isinstance(outcome, Beats):
-        return f'{{"kind":"beats","beats":{_list(map(_beat, outcome.beats))}}}'
-    if isinstance(outcome, Keypoints):
-        return f'{{"kind":"keypoints","keypoints":{_list(map(_keypoint, outcome.keypoints))}}}'
-    if isinstance(outcome, Tensors):
-        return f'{{"kind":"tensors","tensors":{_list(map(_tensor, outcome.tensors))}}}'
-    raise TypeError(f"no encoding for {type(outcome).__name__}")
-
-
-def _detection(found: Detection) -> str:
-    box = found.box
-    points = f',"keypoints":{_list(map(_keypoint, found.keypoints))}' if found.keypoints else ""
-    return (
-        f'{{"index":{found.index},"label":{quote(found.label)},"score":{_number(found.score)},'
-        f'"box":{{"x_min":{_number(box.x_min)},"y_min":{_number(box.y_min)},'
-        f'"x_max":{_number(box.x_max)},"y_max":{_number(box.y_max)}}}{points}}}'
-    )
-
-
-def _keypoint(point: Keypoint) -> str:
-    return (
-        f'{{"name":{quote(point.name)},"score":{_number(point.score)},'
-        f'"x":{_number(point.x)},"y":{_number(point.y)}}}'
-    )
-
-
-def _beat(beat: Beat) -> str:
-    rr_s = "null" if beat.rr_s is None else _number(beat.rr_s)
-    rate_bpm = "null" if beat.rate_bpm is None else _number(beat.rate_bpm)
-    return (
-        f'{{"index":{beat.index},"label":{quote(beat.label)},"score":{_number(beat.score)},'
-        f'"timestamp":"{rfc3339(beat.timestamp_ns)}","rr_s":{rr_s},"rate_bpm":{rate_bpm}}}'
-    )
-
-
-_DIGITS = {"float16": "%.5g", "float32": "%.9g", "float64": "%.17g"}  # enough to read back exactly
-
-
-def _tensor(tensor: Tensor) -> str:
-    data = tensor.data
-    dtype = str(data.dtype)
-    if data.dtype.kind == "f":
-        values = list(map(_DIGITS.get(dtype, "%.17g").__mod__, data.ravel().tolist()))
-        if any(value[-1] in "fn" for value in values):
-            values = ["null" if value[-1] in "fn" else value for value in values]
-    elif data.dtype.kind in "iub":
-        values = list(map("%d".__mod__, data.ravel().tolist()))
-    else:
-        values = [quote(str(value)) for value in data.ravel().tolist()]
-    shape = ",".join(map(str, data.shape))
-    return (
-        f'{{"name":{quote(tensor.name)},"dtype":{quote(dtype)},"shape":[{shape}],'
-        f'"data":{_list(values)}}}'
-    )
-
-
-def _number(value: float) -> str:
-    text = f"{value:.7g}"
-    return "null" if text[-1] in "fn" else text  # inf, nan
-
-
-def _list(items: Iterable[str]) -> str:
-    return f"[{','.join(items)}]"
+def _trust(result: Result) -> str:
+    """What the signal was like, where that was judged and where it is not as usual."""
+    quality = f',"quality":{quality_json(result.quality)}' if result.quality else ""
+    return quality if result.state == "live" else f'{quality},"source_state":{quote(result.state)}'

@@ -8,22 +8,29 @@ import numpy as np
 
 from edge_runtime.frame import (
     BackendInfo,
+    Identity,
+    Info,
+    Latency,
+    ModelInfo,
+    Quality,
+    Result,
+    SourceState,
+)
+from edge_runtime.outcome import (
     Beat,
     Beats,
     Box,
+    CannotSay,
     Detection,
     Detections,
-    Identity,
-    Info,
+    Event,
+    Events,
     Keypoint,
     Keypoints,
     Label,
     Labels,
-    Latency,
-    ModelInfo,
     Outcome,
-    Result,
-    SourceState,
+    Strip,
     Tensor,
     Tensors,
 )
@@ -48,6 +55,23 @@ OUTCOMES: dict[str, Outcome] = {
     "half tensors": Tensors((Tensor("y", np.array([0.1, 2.0], np.float16)),)),
     "whole tensors": Tensors((Tensor("a", np.array([-(2**63)])), Tensor("b", np.array([True])))),
     "text tensors": Tensors((Tensor("t", np.array(["a", 'b"'])),)),
+    "cannot say": CannotSay("quality", "noise"),
+    "cannot say, briefly": CannotSay("quality"),
+    "events": Events(
+        (
+            Event("pause", "end", "medium", "pause/1", TIME_NS, TIME_NS + 1, 2.1, {}, {}),
+            Event(
+                *("asystole", "onset", "high", "asystole/2", TIME_NS, None, 4.5),
+                {"pause_s": 4.5, "lost": float("nan")},
+                {"pause_s": 4.0},
+                Quality("limited", 0.75, ("baseline",)),
+                "no beat",
+                Strip(TIME_NS, 250.0, ("II", "V1"), np.array([[1.5, -0.25], [np.nan, 0]], "f4")),
+                latched=True,
+            ),
+        )
+    ),
+    "no events": Events(()),
     "scalar tensor": Tensors((Tensor("s", np.array(1.5, np.float32)),)),
 }
 

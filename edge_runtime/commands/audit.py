@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from edge_runtime import state
-from edge_runtime.wire import rfc3339
+from edge_runtime.times import rfc3339
 
 log = logging.getLogger(__name__)
 

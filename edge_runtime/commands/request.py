@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from edge_runtime.errors import EdgeRunError
-from edge_runtime.wire import Topics, rfc3339
+from edge_runtime.times import rfc3339
+from edge_runtime.wire import Topics
 
 from .letter import Letter, check
 

@@ -16,7 +16,8 @@ from .show import DEVICE, Canvas, rows
 from .tally import milliseconds
 
 if TYPE_CHECKING:
-    from edge_runtime.frame import Beat, Signal
+    from edge_runtime.frame import Signal
+    from edge_runtime.outcome import Beat
     from edge_runtime.sources.ecgsyn import EcgSyn
 
 MODEL = "ecg-beats"

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, final
 from urllib.parse import urlsplit
 
 from edge_runtime.errors import EdgeRunError, MissingExtraError
-from edge_runtime.frame import Beat, Label
+from edge_runtime.outcome import Beat, Label
 
 if TYPE_CHECKING:
     import paho.mqtt.client as paho

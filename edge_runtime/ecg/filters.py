@@ -32,17 +32,17 @@ class Biquad:
 
 
 def lowpass(order: int, corner_hz: float, rate_hz: float) -> tuple[Biquad, ...]:
-    """A Butterworth low-pass of even order; -3 dB at the corner (Butterworth 1930).
+    """A Butterworth low-pass; -3 dB at the corner (Butterworth 1930).
 
     Made from the analogue prototype by the bilinear transform with a prewarped corner
     (Oppenheim and Schafer, Discrete-Time Signal Processing, chapter 7).
     """
-    return tuple(_section(corner_hz, rate_hz, q, high=False) for q in _quality_factors(order))
+    return _butterworth(order, corner_hz, rate_hz, high=False)
 
 
 def highpass(order: int, corner_hz: float, rate_hz: float) -> tuple[Biquad, ...]:
-    """A Butterworth high-pass of even order; see `lowpass`."""
-    return tuple(_section(corner_hz, rate_hz, q, high=True) for q in _quality_factors(order))
+    """A Butterworth high-pass; see `lowpass`."""
+    return _butterworth(order, corner_hz, rate_hz, high=True)
 
 
 def notch(centre_hz: float, rate_hz: float, quality: float = 30.0) -> tuple[Biquad, ...]:
@@ -57,6 +57,16 @@ def notch(centre_hz: float, rate_hz: float, quality: float = 30.0) -> tuple[Biqu
 def phase_delay_s(sections: Sequence[Biquad], at_hz: float, rate_hz: float) -> float:
     """How much later a sine of `at_hz` comes out; the delay must be under half its period."""
     return -cmath.phase(_response(sections, at_hz, rate_hz)) / (2 * math.pi * at_hz)
+
+
+def settling_s(sections: Sequence[Biquad], rate_hz: float) -> float:
+    """Seconds after which at most a twentieth is left of what a filter started with wrongly.
+
+    By its slowest pole, and with room for the pair of a Butterworth filter, whose step response
+    lies within sqrt(2) times the decay of its poles.
+    """
+    slowest = max((_pole_radius(section) for section in sections), default=0.0)
+    return math.log(20 * math.sqrt(2)) / -math.log(slowest) / rate_hz if slowest else 0.0
 
 
 class SectionFilter:
@@ -101,6 +111,26 @@ class Fir:
         joined = np.concatenate([self._past, samples])
         self._past = joined[len(samples) :]
         return np.convolve(joined, self._taps, "valid")
+
+
+def _butterworth(order: int, corner_hz: float, rate_hz: float, *, high: bool) -> tuple[Biquad, ...]:
+    first = (_first_order(corner_hz, rate_hz, high=high),) if order % 2 else ()
+    pairs = (_section(corner_hz, rate_hz, q, high=high) for q in _quality_factors(order))
+    return (*first, *pairs)
+
+
+def _first_order(corner_hz: float, rate_hz: float, *, high: bool) -> Biquad:
+    k = math.tan(math.pi * corner_hz / rate_hz)
+    gain = (1.0 if high else k) / (1 + k)
+    return Biquad(gain, -gain if high else gain, 0.0, (k - 1) / (k + 1), 0.0)
+
+
+def _pole_radius(section: Biquad) -> float:
+    """Distance of the outer pole from zero: roots of z^2 + a1 z + a2."""
+    square = section.a1 * section.a1 - 4 * section.a2
+    if square < 0:
+        return math.sqrt(section.a2)
+    return (abs(section.a1) + math.sqrt(square)) / 2
 
 
 def _quality_factors(order: int) -> list[float]:

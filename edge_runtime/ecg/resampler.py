@@ -22,7 +22,7 @@ _LOBES = 13  # half length of the filter, in samples of the lower rate
 _CUTOFF = 0.42  # of the lower rate
 _BETA = 5.65  # Kaiser's parameter for 60 dB
 _PHASES = 1000  # the largest denominator of the ratio; its error is below one in a million
-_BLOCK = 4096  # output samples that are computed at once; bounds the memory
+_BLOCK = 256  # output samples that are computed at once; bounds the memory
 
 
 class Resampler:
@@ -40,6 +40,7 @@ class Resampler:
         self.step = 1 / ratio
         self.look_ahead = math.ceil(_LOBES * max(Fraction(1), self.step))
         self._bank = _filter_bank(ratio, self.look_ahead)
+        self._reach = np.arange(2 * self.look_ahead)
         self._held = np.empty((0, 0))  # input from position `_held_from` on
         self._held_from = 0
         self._next = 0  # output samples given so far
@@ -64,17 +65,14 @@ class Resampler:
         first = self._next
         last_base = self._held_from + len(self._held) - 1 - self.look_ahead
         end = max(first, ((last_base + 1) * up + down - 1) // down)
-        outputs = np.arange(first, end, dtype=np.int64) * down
-        rows, phases = outputs // up + 1 - self.look_ahead - self._held_from, outputs % up
-        result = np.empty((len(outputs), self._held.shape[1]))
-        for column in range(result.shape[1] if len(outputs) else 0):
-            views = np.lib.stride_tricks.sliding_window_view(
-                self._held[:, column], 2 * self.look_ahead
-            )
-            for at in range(0, len(outputs), _BLOCK):
-                part = slice(at, at + _BLOCK)
-                products = views[rows[part]] * self._bank[phases[part]]
-                result[part, column] = products.sum(axis=1)
+        result = np.empty((end - first, self._held.shape[1]))
+        for at in range(first, end, _BLOCK):
+            outputs = np.arange(at, min(at + _BLOCK, end), dtype=np.int64) * down
+            rows = outputs // up + 1 - self.look_ahead - self._held_from
+            # (outputs, columns, taps): the sum goes along memory, in the same order for any cut
+            inputs = self._held[rows[:, None] + self._reach].transpose(0, 2, 1).copy()
+            inputs *= self._bank[outputs % up][:, None]
+            result[at - first : at - first + len(outputs)] = inputs.sum(axis=2)
         self._next = end
         self._drop_used()
         return result, float(first * self.step)

@@ -16,6 +16,7 @@ from urllib.parse import quote
 
 from edge_runtime import __version__
 from edge_runtime.errors import BadOptionError
+from edge_runtime.frame import FLOWING
 from edge_runtime.wire import check_level
 
 from .message import Message, Post
@@ -31,8 +32,10 @@ Component = dict[str, Any]
 
 # What Home Assistant shows as unknown, first or last in a list that may be empty.
 _NONE = "[{'label':none,'score':none,'rate_bpm':none}]"
-_BEST = f"(value_json.result.labels+{_NONE})[0]"
-_BEAT = f"({_NONE}+value_json.result.beats)[-1]"
+_BEST = f"(value_json.result.labels|default([])+{_NONE})[0]"
+_BEAT = f"({_NONE}+value_json.result.beats|default([]))[-1]"
+_FLOWING = str(list(FLOWING)).replace(" ", "")
+_ENOUGH = str([*FLOWING, "ended"]).replace(" ", "")
 # A result that comes late says nothing of now. An empty text leaves a number or a switch as it
 # is; a text has to be said again.
 _KEPT = "this.state if this.state not in ['unknown','unavailable'] else none"
@@ -164,7 +167,7 @@ class HomeAssistant:
 
     def _source(self, source: str, name: str) -> Component:
         named = _named(source)
-        live = f"{{{{ 'ON' if {named}|selectattr('state','eq','live')|list else 'OFF' }}}}"
+        live = f"{{{{ 'ON' if {named}|selectattr('state','in',{_FLOWING})|list else 'OFF' }}}}"
         return _switch(
             name,
             live,
@@ -182,7 +185,7 @@ class HomeAssistant:
 
     def _live(self, source: str) -> Component:
         """The last result of a lost source is not shown as if it were of now."""
-        live = f"{_named(source)}|selectattr('state','in',['live','ended'])|list"
+        live = f"{_named(source)}|selectattr('state','in',{_ENOUGH})|list"
         said = f"{{{{ 'online' if {live} else 'offline' }}}}"
         return {"t": self._topics.info, "val_tpl": said}
 

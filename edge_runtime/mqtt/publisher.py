@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from edge_runtime.errors import ConfigError, SinkError, UndeliveredError
 from edge_runtime.notices import Notices, gap_key
 from edge_runtime.outbox.outbox import Outbox
+from edge_runtime.outcome import Events
 from edge_runtime.wire import Encoder
 
 from .plan import Counters, Plan
@@ -117,9 +118,10 @@ class Publisher:
     def put(self, result: Result, *, keep: bool, urgent: bool) -> None:
         """Accept a result. Raises SinkError when the sender thread died of a bug."""
         sender = self._running()
+        topics, found = self._plan.topics, isinstance(result.outcome, Events)
         self._outbox.put(
             result.id,
-            self._plan.topics.result(result.source),
+            topics.event(result.source) if found else topics.result(result.source),
             self._encoder.result(result),
             source=result.source,
             seq=result.seq,

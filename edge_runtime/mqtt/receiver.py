@@ -53,7 +53,7 @@ def wanted(prefix: str, device: str, pipeline: str, group: str = "") -> Wanted:
     root = f"{prefix}/{device}/{pipeline}"
     return Wanted(
         (f"{root}/status", f"{root}/info", f"{root}/alert"),
-        (f"{root}/+/result", f"{root}/+/gap"),
+        (f"{root}/+/result", f"{root}/+/event", f"{root}/+/gap"),
         group,
     )
 

@@ -12,9 +12,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from edge_runtime.errors import ConfigError
-from edge_runtime.frame import Array, Detection, Detections, Frame, Keypoint, Placement
+from edge_runtime.frame import Array, Frame, Placement
 from edge_runtime.interfaces import TensorSpec
 from edge_runtime.manifest import Manifest
+from edge_runtime.outcome import Detection, Detections, Keypoint
 
 from .boxes import placed, suppress, to_corners, to_source
 from .outputs import Names, activate, check_image_input, find

@@ -7,10 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from edge_runtime.errors import ConfigError, FrameError
-from edge_runtime.frame import Array, Beat, Frame, Placement
-from edge_runtime.frame import Beats as Outcome
+from edge_runtime.frame import Array, Frame, Placement
 from edge_runtime.interfaces import TensorSpec
 from edge_runtime.manifest import Manifest
+from edge_runtime.outcome import Beat
+from edge_runtime.outcome import Beats as Outcome
 
 from .outputs import Names, activate, find
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from edge_runtime.errors import FrameError
-from edge_runtime.frame import Array, Box, Placement
+from edge_runtime.frame import Array, Placement
+from edge_runtime.outcome import Box
 
 
 def to_corners(boxes: Array, order: str) -> Array:

@@ -7,9 +7,10 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from edge_runtime.errors import ConfigError
-from edge_runtime.frame import Array, Frame, Label, Labels, Placement
+from edge_runtime.frame import Array, Frame, Placement
 from edge_runtime.interfaces import TensorSpec
 from edge_runtime.manifest import Manifest
+from edge_runtime.outcome import Label, Labels
 from edge_runtime.preprocess.quantise import dequantise
 
 from .outputs import Names, activate, find

@@ -7,10 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from edge_runtime.errors import ConfigError
-from edge_runtime.frame import Array, Detections, Frame, Placement
-from edge_runtime.frame import Detection as Found
+from edge_runtime.frame import Array, Frame, Placement
 from edge_runtime.interfaces import TensorSpec
 from edge_runtime.manifest import Manifest
+from edge_runtime.outcome import Detection as Found
+from edge_runtime.outcome import Detections
 
 from .boxes import placed, suppress, to_corners, to_source
 from .outputs import Names, activate, check_image_input, find, find_or_none

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from edge_runtime.errors import ConfigError
-from edge_runtime.frame import Array, Frame, Keypoint, Placement
-from edge_runtime.frame import Keypoints as Pose
+from edge_runtime.frame import Array, Frame, Placement
 from edge_runtime.interfaces import TensorSpec
 from edge_runtime.manifest import Manifest
+from edge_runtime.outcome import Keypoint
+from edge_runtime.outcome import Keypoints as Pose
 
 from .boxes import placed
 from .outputs import check_image_input, find

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from edge_runtime.frame import Array, Frame, Placement, Tensor
-from edge_runtime.frame import Tensors as Outcome
+from edge_runtime.frame import Array, Frame, Placement
 from edge_runtime.interfaces import TensorSpec
 from edge_runtime.manifest import Manifest
+from edge_runtime.outcome import Tensor
+from edge_runtime.outcome import Tensors as Outcome
 
 from .outputs import Output, locate
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from edge_runtime.ecg.beat import Interval, Rhythm, Template
 from edge_runtime.ecg.leads import canonical_lead
-from edge_runtime.ecg.qrs import QrsDetector
+from edge_runtime.ecg.qrs import QrsDetector, RPeak
 from edge_runtime.ecg.shape import shape_features
 from edge_runtime.ecg.stream import SignalStream
 from edge_runtime.errors import BadOptionError, ConfigError
@@ -27,7 +27,7 @@ _LEAST_MV = 0.05  # a template smaller than this does not scale
 
 @dataclass(frozen=True, slots=True)
 class _Waiting:
-    peak: int  # position of the R peak
+    peak: RPeak
     interval: Interval
 
 
@@ -89,7 +89,7 @@ class Beats:
         samples = frame.data[:, self._column].astype(np.float32, copy=False)
         self._held = np.concatenate([self._held, samples])
         if self._detector is not None:
-            self._take(self._detector.feed(samples.astype(np.float64)))
+            self._take(self._detector.find(samples.astype(np.float64)))
         made += self._cut()
         self._drop()
         return made
@@ -98,7 +98,7 @@ class Beats:
         """The beats that still waited for the detector's decision."""
         if self._detector is None:
             return []
-        self._take(self._detector.flush())
+        self._take(self._detector.finish())
         self._detector = None
         return self._cut()
 
@@ -121,20 +121,20 @@ class Beats:
         self._rhythm = Rhythm()
         self._template = Template(self._length, self._memory)
         self._waiting: deque[_Waiting] = deque()
-        self._last_peak = -1
+        self._last_position = -1.0
         self._held, self._from = np.empty(0, np.float32), 0
 
-    def _take(self, peaks: list[int]) -> None:
+    def _take(self, peaks: list[RPeak]) -> None:
         for peak in peaks:
-            if peak > self._last_peak:
-                interval = self._rhythm.beat(peak / self._stream.rate_hz)
+            if peak.position > self._last_position:
+                interval = self._rhythm.beat(peak.position / self._stream.rate_hz)
                 self._waiting.append(_Waiting(peak, interval))
-                self._last_peak = peak
+                self._last_position = peak.position
 
     def _cut(self) -> list[Frame]:
         made = []
         while self._waiting:
-            first = self._waiting[0].peak - self._before
+            first = self._waiting[0].peak.sample - self._before
             if first + self._length > self._stream.count:
                 break
             waiting = self._waiting.popleft()
@@ -165,13 +165,13 @@ class Beats:
         data = np.stack(columns, axis=1) * np.float32(scale)
         if self._relative:
             data = np.clip(data, -_TOP, _TOP)
-        timestamp_ns, _ = self._stream.dates(waiting.peak)
+        timestamp_ns, _ = self._stream.dates(waiting.peak.position)
         interval = waiting.interval
         shape = shape_features(window, template, self._before, self._stream.rate_hz)
         context = np.concatenate([interval.features, shape])
         return self._stream.make(
             data,
-            waiting.peak - self._before,
+            waiting.peak.sample - self._before,
             leads=tuple(leads),
             features={"rr": interval.features, "shape": shape, "context": context},
             beat=BeatMark(timestamp_ns, interval.rr_s, interval.rate_bpm),

@@ -11,13 +11,14 @@ from edge_runtime import wire
 from edge_runtime.commands.options import CommandOptions
 from edge_runtime.encoding import Encoding, encode
 from edge_runtime.errors import BadOptionError
-from edge_runtime.frame import Beats, Identity, Info, Result
+from edge_runtime.frame import Identity, Info, Result
 from edge_runtime.mqtt.homeassistant import HomeAssistant, HomeAssistantOptions
 from edge_runtime.mqtt.login import Login, parse_url
 from edge_runtime.mqtt.plan import Plan
 from edge_runtime.mqtt.publisher import Delivery, Publisher
 from edge_runtime.mqtt.terms import Terms
 from edge_runtime.outbox.options import Limits
+from edge_runtime.outcome import Beats, Events
 
 if TYPE_CHECKING:
     from edge_runtime.commands.commands import Commands
@@ -165,9 +166,9 @@ class Mqtt:
 
     def publish(self, result: Result) -> None:
         """Accept a result. Raises SinkError only when the sender thread died of a bug."""
-        beats = isinstance(result.outcome, Beats)
-        keep = self._limits.keeps(result.source, beats=beats)
-        self._publisher.put(result, keep=keep, urgent=beats)
+        urgent = isinstance(result.outcome, Beats | Events)
+        keep = self._limits.keeps(result.source, beats=urgent)
+        self._publisher.put(result, keep=keep, urgent=urgent)
 
     def announce(self, info: Info) -> None:
         """Publish what runs here, now and after every reconnect."""

@@ -10,6 +10,7 @@ from edge_runtime.errors import BadOptionError, SinkError
 from edge_runtime.frame import Identity, Info, Result, SourceState
 from edge_runtime.mqtt.login import Login, parse_url
 from edge_runtime.mqtt.terms import Terms
+from edge_runtime.outcome import Events
 from edge_runtime.wire import check_level
 
 if TYPE_CHECKING:
@@ -119,7 +120,12 @@ class Sparkplug:
         self._sender.start()
 
     def publish(self, result: Result) -> None:
-        """Accept a result. Raises SinkError only when the sender thread died of a bug."""
+        """Accept a result; events have no metric, and go to other sinks only.
+
+        Raises SinkError only when the sender thread died of a bug.
+        """
+        if isinstance(result.outcome, Events):
+            return
         sender = self._running()
         if not self._told:
             states = (SourceState(result.source, "live"),)

@@ -9,7 +9,7 @@ log = logging.getLogger(__name__)
 
 RATE_WINDOW_S = 10.0
 SLEW = 0.02  # how fast the estimate may move later: over twice the error of a bad sample clock
-RATE_TOLERANCE = 0.05  # beyond it a rate is told to be wrong
+RATE_TOLERANCE = 0.01  # beyond it, for as long as the window again, a rate is told to be wrong
 USABLE_TOLERANCE = 0.2  # beyond it arrivals say nothing of the device's clock
 WARN_EVERY_S = 60.0
 _POINT_NS = 250_000_000  # arrivals closer than this share one point of the window
@@ -45,27 +45,60 @@ class RateMeter:
 
 
 class RateWatch:
-    """Holds the rate that was declared against that of the arrivals, and warns once a minute."""
+    """Holds the rate that was declared against that of the arrivals, and warns once a minute.
 
-    def __init__(self, where: str, declared_hz: float, window_s: float = RATE_WINDOW_S) -> None:
+    A rate below `least_hz` is told to be too low for what is made of it.
+    """
+
+    def __init__(
+        self,
+        where: str,
+        declared_hz: float,
+        window_s: float = RATE_WINDOW_S,
+        least_hz: float = 0.0,
+    ) -> None:
         self.meter = RateMeter(window_s)
-        self._where, self._declared_hz = where, declared_hz
+        self._window_ns = round(window_s * _NS)
+        self._where, self._declared_hz, self._least_hz = where, declared_hz, least_hz
+        self._wrong_since_ns: int | None = None
         self._warned_ns = -(1 << 62)
 
     def add(self, samples: int, arrival_ns: int) -> float:
         """Count samples that arrived together; gives the rate to reckon with."""
         self.meter.add(samples, arrival_ns)
-        rate_hz = self.meter.rate_hz or self._declared_hz
+        measured_hz = self.meter.rate_hz
+        rate_hz = measured_hz or self._declared_hz
         error = abs(rate_hz - self._declared_hz) / self._declared_hz
-        if error > RATE_TOLERANCE and arrival_ns - self._warned_ns >= WARN_EVERY_S * _NS:
-            self._warned_ns = arrival_ns
+        low = measured_hz is not None and measured_hz < self._least_hz
+        if error <= RATE_TOLERANCE and not low:
+            self._wrong_since_ns = None
+        else:
+            self._warn(rate_hz, error, arrival_ns)
+        return rate_hz if error <= USABLE_TOLERANCE else self._declared_hz
+
+    def _warn(self, rate_hz: float, error: float, now_ns: int) -> None:
+        """Tell what has lasted for a window of its own."""
+        if self._wrong_since_ns is None:
+            self._wrong_since_ns = now_ns
+        lasted = now_ns - self._wrong_since_ns >= self._window_ns
+        if not lasted or now_ns - self._warned_ns < WARN_EVERY_S * _NS:
+            return
+        self._warned_ns = now_ns
+        if error > RATE_TOLERANCE:
             log.warning(
-                "%s: %.1f samples per second arrive, rate_hz says %g: results will be wrong",
+                "%s: %.1f samples per second arrive, rate_hz says %g: times are %.1f %% wrong",
                 self._where,
                 rate_hz,
                 self._declared_hz,
+                error * 100,
             )
-        return rate_hz if error <= USABLE_TOLERANCE else self._declared_hz
+        else:
+            log.warning(
+                "%s: %.1f samples per second arrive: below %g the times of beats are coarse",
+                self._where,
+                rate_hz,
+                self._least_hz,
+            )
 
 
 class ArrivalClock:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -16,11 +17,13 @@ from edge_runtime.errors import (
 )
 
 from .csv_layout import MAX_RATE_HZ, MIN_RATE_HZ, Wish, find_layout, find_rate
-from .csv_lines import Lines
+from .csv_lines import STDIN, Lines
 from .csv_rows import MAX_SPAN_NS, Layout, Rows
 from .signal_clock import Pace, Playback, Stretch, Tape, check_pacing, chunk_samples
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from edge_runtime.frame import Frame
 
 FIRST_ROWS = 3  # a header, units and a row
@@ -48,12 +51,15 @@ class Csv:
             and blanks.
         pace: "flat" as fast as frames are read, "real" at the speed of the recording.
         chunk_s: length of a frame.
+        loop: begin again at the end, for ever; sample time goes on and `seq` jumps. Not for a
+            pipe.
 
     A row with the wrong number of cells, or a cell that is no finite number, is a FrameError that
     names file and line, and a gap. Lines that start with "#" before the first row are skipped.
     """
 
     live = False
+    highpass_hz: float | None = None  # a table does not say
 
     def __init__(
         self,
@@ -71,10 +77,13 @@ class Csv:
         delimiter: str = "",
         pace: Pace = "flat",
         chunk_s: float = 0.25,
+        loop: bool = False,
     ) -> None:
         check_pacing(pace, chunk_s)
         if not path or "\0" in path:
             raise BadOptionError("path", "must be the path of a file, or '-' for standard input")
+        if loop and path == STDIN:
+            raise BadOptionError("loop", "a pipe cannot be played again; give a file")
         if rate_hz is None and not time_column:
             raise BadOptionError("rate_hz", "is needed where no time_column gives it")
         if rate_hz is not None and not MIN_RATE_HZ <= rate_hz <= MAX_RATE_HZ:
@@ -94,7 +103,7 @@ class Csv:
             delimiter=delimiter.replace(" ", ""),
             rate_hz=rate_hz,
         )
-        self._pace, self._chunk_s = pace, chunk_s
+        self._pace, self._chunk_s, self._loop = pace, chunk_s, loop
         self._lines: Lines | None = None
         self._playback: Playback | None = None
 
@@ -105,17 +114,17 @@ class Csv:
         head, number = self._first_lines(self._lines)
         layout, used = find_layout(head, self._wish, self._lines.shown, number)
         rate_hz = find_rate(layout, head[used:], self._wish.rate_hz)
-        rows = Rows(layout, rate_hz)
-        ready = deque(rows.parse(head[used:], number + used))
+        feed = _Feed(self._lines, lambda: Rows(layout, rate_hz), number + used, loop=self._loop)
+        feed.take(head[used:], number + used)
         tape = Tape(
             source=self.name,
             leads=tuple(layout.names[column] for column in layout.columns),
             rate_hz=rate_hz,
-            start_ns=self._start_ns(layout, rows),
+            start_ns=self._start_ns(layout, feed.rows),
             chunk=chunk_samples(self._chunk_s, rate_hz),
             pace=self._pace,
         )
-        self._playback = Playback(tape, _Feed(self._lines, rows, ready).pull)
+        self._playback = Playback(tape, feed.pull)
 
     def read(self, timeout_s: float) -> Frame | None:
         """The next frame; None when it is not there or not due yet.
@@ -164,22 +173,48 @@ class Csv:
 
 
 class _Feed:
-    """The table's samples as stretches without holes."""
+    """The table's samples as stretches without holes, once or again and again."""
 
-    def __init__(self, lines: Lines, rows: Rows, ready: deque[Stretch | FrameError]) -> None:
-        self._lines, self._rows, self._ready = lines, rows, ready
+    def __init__(self, lines: Lines, fresh: Callable[[], Rows], body: int, *, loop: bool) -> None:
+        self._lines, self._fresh, self._body, self._loop = lines, fresh, body, loop
+        self.rows = fresh()
+        self._ready: deque[Stretch | FrameError] = deque()
+        self._shift, self._shift_ns = 0, 0  # what earlier passes moved number and time on by
+        self._again = False  # a later pass has just begun
+
+    def take(self, lines: list[str], number: int) -> None:
+        """Parse lines, of which the first is line `number` of the table; skip those of the head."""
+        head = max(0, self._body - number)
+        self._ready.extend(self.rows.parse(lines[head:], number + head))
 
     def pull(self, timeout_s: float) -> Stretch | None:
         """The next stretch; None when it is not there in time. Raises FrameError, EndOfStream."""
         while not self._ready:
-            lines = self._lines.read(timeout_s)
+            try:
+                lines = self._lines.read(timeout_s)
+            except EndOfStream:
+                if not self._loop or not self.rows.samples:
+                    raise
+                self._rewind()
+                continue
             if lines is None:
                 return None
-            self._ready.extend(self._rows.parse(lines, self._lines.number - len(lines)))
+            self.take(lines, self._lines.number - len(lines))
         found = self._ready.popleft()
         if isinstance(found, FrameError):
             raise found
-        return found
+        if not self._shift:
+            return found
+        again, self._again = self._again, False
+        times = None if found.times_ns is None else found.times_ns + self._shift_ns
+        first, gap = found.first + self._shift, found.gap or again
+        return replace(found, first=first, times_ns=times, gap=gap)
+
+    def _rewind(self) -> None:
+        self._shift += self.rows.samples
+        self._shift_ns += (self.rows.span_ns or 0) + self.rows.period_ns
+        self._lines.rewind()
+        self.rows, self._again = self._fresh(), True
 
 
 def _is_remark(line: str) -> bool:

@@ -65,6 +65,14 @@ class Lines:
         self.number += len(lines)
         return lines
 
+    def rewind(self) -> None:
+        """Begin again at the first line; a pipe cannot. Raises SourceLostError."""
+        try:
+            os.lseek(self._fd, 0, os.SEEK_SET)
+        except OSError as exc:
+            raise SourceLostError(f"{self.shown}: {exc.strerror}") from exc
+        self.number, self._carry, self._ended = 1, b"", False
+
     def close(self) -> None:
         """Let go of the file."""
         if self._fd >= 0:

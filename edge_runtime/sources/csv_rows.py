@@ -90,12 +90,20 @@ class Rows:
         self._wanted = layout.columns
         if layout.time_column is not None:
             self._wanted = (*layout.columns, layout.time_column)
+        self.period_ns = round(1e9 / rate_hz)
         self._longest_ns = GAP_PERIODS * 1e9 / rate_hz
-        self._sample = 0
+        self.samples = 0  # rows so far, good and bad
         self.start: float | None = None  # the first time, in its own unit
         self._last = -MAX_VALUE  # the last good time
         self._gap = False
         self._missing = False  # the row before only lacked a value
+
+    @property
+    def span_ns(self) -> int | None:
+        """From the first time to the last; None in a table without times."""
+        if self._layout.time_column is None or self.start is None:
+            return None
+        return round((self._last - self.start) * self._layout.ns_per_unit)
 
     def parse(self, lines: Sequence[str], number: int) -> list[Stretch | FrameError]:
         """What lines hold, in their order; `number` is that of the first one."""
@@ -120,7 +128,7 @@ class Rows:
         """Count a bad row; of rows in a row that merely lack a value only the first is told."""
         again, self._missing = self._missing, isinstance(exc, _MissingValueError)
         self._gap = True
-        self._sample += 1
+        self.samples += 1
         return [] if again and self._missing else [exc]
 
     def _at_once(self, lines: Sequence[str]) -> Numbers | None:
@@ -183,8 +191,8 @@ class Rows:
         """The samples of rows that follow one another, cut where the time column jumps."""
         if not len(table):
             return
-        first, timed = self._sample, self._layout.time_column is not None
-        self._sample += len(table)
+        first, timed = self.samples, self._layout.time_column is not None
+        self.samples += len(table)
         values = table[:, :-1] if timed else table
         data = (values * self._scale + self._layout.offset).astype(np.float32)
         if not timed:

@@ -48,6 +48,7 @@ class EcgSyn:
     """
 
     live = False
+    highpass_hz: float | None = 0.0  # nothing was filtered
 
     def __init__(
         self,

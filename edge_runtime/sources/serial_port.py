@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import errno
 import logging
+import os
 import select
 import stat
-import time
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,8 @@ from edge_runtime.errors import ConfigError, MissingExtraError, SourceLostError
 
 log = logging.getLogger(__name__)
 
-READ_BYTES = 4096  # what a kernel holds for a port
+READ_BYTES = 4096  # what a kernel gives at once
+MOST_BYTES = 65536  # what it may have held back
 _REMEDIES = {
     errno.ENOENT: "no such port: is the board plugged in? ls /dev/serial/by-id shows what is",
     errno.ENODEV: "no such device: is the board plugged in?",
@@ -27,11 +28,12 @@ _REMEDIES = {
 
 
 class SerialPort:
-    """One port, taken for ourselves while it is open. `quiet_s` is how long nothing came."""
+    """One port, taken for ourselves while it is open. See `byte_stream.Transport`."""
+
+    hint = "is baud right?"
 
     def __init__(self, path: str, baud: int) -> None:
-        self.path = path
-        self.quiet_s = 0.0
+        self.where = path
         self._baud = baud
         self._device: Any = None
         self._errors: tuple[type[Exception], ...] = (OSError,)
@@ -47,30 +49,47 @@ class SerialPort:
         self.close()
         self._errors = (OSError, termios.error)  # SerialException is an OSError
         try:
-            if not stat.S_ISCHR(Path(self.path).stat().st_mode):
-                raise ConfigError(f"{self.path}: is not a serial port")
-            self._device = serial.Serial(self.path, self._baud, timeout=0, exclusive=True)
+            if not stat.S_ISCHR(Path(self.where).stat().st_mode):
+                raise ConfigError(f"{self.where}: is not a serial port")
+            self._device = serial.Serial(self.where, self._baud, timeout=0, exclusive=True)
         except self._errors as exc:
             raise self._lost(exc) from exc
         except (ValueError, OverflowError) as exc:
-            raise ConfigError(f"{self.path}: baud = {self._baud}: {exc}") from exc
-        self.quiet_s = 0.0
+            raise ConfigError(f"{self.where}: baud = {self._baud}: {exc}") from exc
 
-    def receive(self, timeout_s: float) -> bytes:
+    def receive(self, timeout_s: float) -> list[bytes]:
         """What arrives within the time, as soon as something does; empty when nothing did.
 
         Raises SourceLostError when the port is gone or not open.
         """
         if self._device is None:
-            raise SourceLostError(f"{self.path}: is not open")
-        begun_s = time.monotonic()
+            raise SourceLostError(f"{self.where}: is not open")
         try:
-            ready = select.select([self._device.fileno()], [], [], timeout_s)[0]
-            raw: bytes = self._device.read(READ_BYTES) if ready else b""
+            if not self._ready(timeout_s):
+                return []
+            raw = piece = os.read(self._device.fileno(), READ_BYTES)
+            while len(piece) == READ_BYTES and len(raw) < MOST_BYTES and self._ready(0):
+                piece = os.read(self._device.fileno(), READ_BYTES)
+                raw += piece
+        except BlockingIOError:
+            return []
         except self._errors as exc:
             raise self._lost(exc) from exc
-        self.quiet_s += time.monotonic() - begun_s
-        return raw
+        if not raw:
+            raise SourceLostError(f"{self.where}: is ready and gives nothing: unplugged?")
+        return [raw]
+
+    def send(self, raw: bytes) -> None:
+        """Raises SourceLostError."""
+        if self._device is None:
+            raise SourceLostError(f"{self.where}: is not open")
+        try:
+            self._device.write(raw)
+        except self._errors as exc:
+            raise self._lost(exc) from exc
+
+    def _ready(self, timeout_s: float) -> bool:
+        return bool(select.select([self._device.fileno()], [], [], timeout_s)[0])
 
     def close(self) -> None:
         """Give the port back; may be called twice."""
@@ -79,10 +98,10 @@ class SerialPort:
             try:
                 device.close()
             except self._errors as exc:
-                log.debug("%s: while closing: %s", self.path, exc)
+                log.debug("%s: while closing: %s", self.where, exc)
 
     def _lost(self, exc: Exception) -> SourceLostError:
         number = exc.args[0] if exc.args and isinstance(exc.args[0], int) else None
         reason = _REMEDIES.get(getattr(exc, "errno", None) or number or 0)
         text = reason or " ".join(str(exc).split()) or type(exc).__name__
-        return SourceLostError(f"{self.path}: {text}")
+        return SourceLostError(f"{self.where}: {text}")

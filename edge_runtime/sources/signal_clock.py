@@ -59,14 +59,16 @@ class Stretch:
     """Samples that follow one another without a hole.
 
     `first` is the number of the first one since the start of the recording; `times_ns` are the
-    recording's own times after its start, when it has any. `gap` says that something between
-    this stretch and the one before is missing.
+    recording's own times after its start, when it has any; `late_ns` is what the clock gained in
+    gaps that `first` does not count. `gap` says that something between this stretch and the one
+    before is missing.
     """
 
     data: Signal  # (samples, leads) float32 in mV
     first: int
     gap: bool = False
     times_ns: NDArray[np.int64] | None = None  # (samples,)
+    late_ns: int = 0
 
     def take(self, samples: int) -> tuple[Stretch, Stretch]:
         """The first `samples` of it, and the rest."""
@@ -76,9 +78,11 @@ class Stretch:
             data=self.data[:samples],
             times_ns=None if times is None else times[:samples],
         )
-        rest = Stretch(
+        rest = replace(
+            self,
             data=self.data[samples:],
             first=self.first + samples,
+            gap=False,
             times_ns=None if times is None else times[samples:],
         )
         return head, rest
@@ -194,7 +198,8 @@ class Playback:
         """The frame of some samples, and when it is due on the monotonic clock."""
         clock, last = self._clock, cut.first + len(cut.data) - 1
         if cut.times_ns is None:
-            start_ns, end_ns = clock.offset_ns(cut.first), clock.offset_ns(last + 1)
+            start_ns = clock.offset_ns(cut.first) + cut.late_ns
+            end_ns = clock.offset_ns(last + 1) + cut.late_ns
         else:
             start_ns, end_ns = int(cut.times_ns[0]), int(cut.times_ns[-1]) + clock.offset_ns(1)
         if self._begun is None:

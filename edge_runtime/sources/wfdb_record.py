@@ -11,6 +11,7 @@ import numpy as np
 from edge_runtime.errors import ConfigError, FrameError
 
 from .leads import find_lead, lead_key
+from .wfdb_flac import FLAC_BITS, FlacFile
 from .wfdb_format import RecordHeader, SignalSpec, read_header
 from .wfdb_samples import SignalFile, no_sample_mark
 
@@ -104,11 +105,12 @@ class Recording:
     def __init__(self, header: RecordHeader, folder: Path, columns: Sequence[int]) -> None:
         self.header = header
         self.specs = tuple(header.signals[i] for i in columns)
-        self._files: list[tuple[SignalFile, tuple[int, ...]]] = []
+        self._files: list[tuple[SignalFile | FlacFile, tuple[int, ...]]] = []
         for name, first, specs in _files(header.signals, folder):
             picked = tuple(i - first for i in sorted(columns) if 0 <= i - first < len(specs))
             if picked:
-                self._files.append((SignalFile(folder / name, specs, header.frames), picked))
+                kind = FlacFile if specs[0].format in FLAC_BITS else SignalFile
+                self._files.append((kind(folder / name, specs, header.frames), picked))
         self._order = [sorted(columns).index(column) for column in columns]
         self.per_frame = self.specs[0].samples_per_frame
         self.frames = min(file.frames for file, _ in self._files)

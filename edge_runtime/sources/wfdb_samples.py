@@ -50,7 +50,7 @@ _WHOLE = {
     80: ("u1", 128),
     160: ("<u2", 32768),
 }
-_FLAC = {508, 516, 524}
+_FLAC_MARKS = {508: -(1 << 7), 516: -(1 << 15), 524: -(1 << 23)}
 # bytes that the first 1, 2, ... samples of a group need, where that is not in proportion
 _NEED = {212: (0, 2), 310: (0, 2, 4), 311: (0, 2, 3)}
 
@@ -66,9 +66,8 @@ class SignalFile:
         self.path, self.signals = path, tuple(signals)
         spec = self.signals[0]
         if spec.format not in _GROUPS:
-            what = "FLAC, which edge-run does not read" if spec.format in _FLAC else "not known"
             raise ConfigError(
-                f"{path}: format {spec.format} is {what}; convert the record to format 16"
+                f"{path}: format {spec.format} is not known; convert the record to format 16"
             )
         if any((s.format, s.offset_bytes) != (spec.format, spec.offset_bytes) for s in signals):
             raise ConfigError(f"{path}: its signals differ in format or byte offset")
@@ -181,5 +180,5 @@ def _signed(values: Counts, bits: int) -> Counts:
 
 def no_sample_mark(kind: int) -> int:
     """The count that says "no sample here" in a format; one that never occurs where none does."""
-    mark = _GROUPS[kind][2]
+    mark = _FLAC_MARKS[kind] if kind in _FLAC_MARKS else _GROUPS[kind][2]
     return 1 << 62 if mark is None else mark

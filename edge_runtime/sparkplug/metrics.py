@@ -7,12 +7,13 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
 from edge_runtime import __version__
-from edge_runtime.frame import Beats, Detections, Keypoints, Labels
+from edge_runtime.outcome import Beats, Detections, Keypoints, Labels
 
 from .payload import Type, Value
 
 if TYPE_CHECKING:
-    from edge_runtime.frame import Detection, Info, Label, Outcome, Result
+    from edge_runtime.frame import Info, Result
+    from edge_runtime.outcome import Detection, Label, Outcome
 
 LABELS_MAX = 100  # that get a metric of their own
 

@@ -1,7 +1,8 @@
 """An edge node: which messages say what a pipeline says, in the order that Sparkplug wants.
 
 The edge node is one pipeline, for it is what has a connection and so a will; each of its sources
-is a Sparkplug device, born when it is live and dead when it is lost (Sparkplug 3.0, section 5).
+is a Sparkplug device, born when it is live and dead when nothing can be made of what it gives
+(Sparkplug 3.0, section 5).
 No metric of the node changes within a session: what does change them is told by a new birth.
 """
 
@@ -10,6 +11,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
+
+from edge_runtime.frame import FLOWING
 
 from . import metrics
 from .metrics import Reading
@@ -20,7 +23,6 @@ if TYPE_CHECKING:
 
 NAMESPACE = "spBv1.0"
 BDSEQ = "bdSeq"
-_LIVE, _LOST = "live", ("lost", "lead-off")
 
 
 class Outgoing(NamedTuple):
@@ -115,8 +117,8 @@ class Node:
         self._info = info
         for state in info.sources:
             device = self._devices[state.name]
-            device.lost = state.state in _LOST
-            if state.state == _LIVE and not device.alive:
+            device.lost = state.state not in (*FLOWING, "opening", "ended")
+            if state.state in FLOWING and not device.alive:
                 yield self._bear(state.name, device)
             elif device.lost and device.alive:
                 yield self._bury(state.name, device)

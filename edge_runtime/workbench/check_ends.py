@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from edge_runtime import registry
+from edge_runtime import build, registry
 from edge_runtime.config import Component
 from edge_runtime.errors import BadOptionError, ConfigError, EdgeRunError, EndOfStream, FrameError
 from edge_runtime.frame import Frame, Identity
@@ -27,8 +27,11 @@ from .predict import stepped
 Stream = Literal["image", "signal", ""]
 
 IMAGE_SOURCES = frozenset({"camera", "video", "images", "shapes"})
-SIGNAL_SOURCES = frozenset({"wfdb", "csv", "serial", "ecgsyn"})
-SIGNAL_STEPS = frozenset({"leads", "bandpass", "resample", "window", "beats"})
+SIGNAL_SOURCES = frozenset(
+    {"wfdb", "edf", "dicom-ecg", "csv", "ecgsyn"}
+    | {"serial", "tcp", "udp", "mqtt", "stdin", "lsl", "brainflow", "polar"}
+)
+SIGNAL_STEPS = frozenset({"leads", "quality", "bandpass", "resample", "window", "beats"})
 TRIAL_S = 3.0  # how long a recorded source may take to give its first result
 READ_TIMEOUT_S = 0.25
 BAD_FRAMES_MAX = 10
@@ -55,10 +58,10 @@ def stream_of(kind: str) -> Stream:
 def source(name: str, component: Component, steps: Sequence[Step], model: Model | None) -> Finding:
     """Open a source and close it; try a recorded one's first frames on `steps` and `model`."""
     part = f"source {name}"
-    if component.options.values.get("path") == "-":
+    if component.options.values.get("path") == "-" or component.kind == "stdin":
         return note(part, "reads standard input, which is left alone here")
     try:
-        found: Source = component.options.make(registry.find("source", component.kind), name=name)
+        found = build.source(name, component)
     except ConfigError as exc:
         return fail(part, exc)
     try:

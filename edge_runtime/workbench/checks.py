@@ -6,7 +6,7 @@ no file is made.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -58,7 +58,9 @@ def check(path: Path, environment: Mapping[str, str] | None = None) -> Iterator[
             if model is not None:
                 stack.callback(model.close)
         if "step" not in bad:
-            yield from _steps(run)
+            yield from _made("step", run.steps)
+        if "monitor" not in bad:
+            yield from _made("monitor", run.monitors)
         if "source" not in bad:
             yield from _sources(run, manifest, model, "step" in bad)
         for component in run.sinks if "sink" not in bad else ():
@@ -143,18 +145,18 @@ def _golden(proof: Proof) -> str:
     return f"{proof.report.cases} golden cases agree, largest error {proof.report.max_error:.3g}"
 
 
-def _steps(run: RunConfig) -> Iterator[Finding]:
-    """One instance of every step; each that cannot be made is a finding."""
-    names = [component.kind for component in run.steps]
+def _made(group: registry.Group, components: Sequence[Component]) -> Iterator[Finding]:
+    """One instance of every component; each that cannot be made is a finding."""
+    names = [component.kind for component in components]
     failures = 0
-    for component in run.steps:
+    for component in components:
         try:
-            component.options.make(registry.find("step", component.kind))
+            component.options.make(registry.find(group, component.kind))
         except ConfigError as exc:
             failures += 1
-            yield fail(f"step {component.kind}", exc)
+            yield fail(f"{group} {component.kind}", exc)
     if names and not failures:
-        yield ok("steps", " -> ".join(names))
+        yield ok(f"{group}s", " -> ".join(names) if group == "step" else ", ".join(names))
 
 
 def _sources(
@@ -166,9 +168,20 @@ def _sources(
     for name, component in run.sources:
         misfit = _misfit(run, name, component, manifest)
         chain = None if steps_are_bad or misfit else _chain(run)
+        if manifest is not None:
+            yield from _health(run, name, component, manifest)
         yield check_ends.source(name, component, chain or (), model if chain is not None else None)
         if misfit is not None:
             yield misfit
+
+
+def _health(
+    run: RunConfig, name: str, component: Component, manifest: Manifest
+) -> Iterator[Finding]:
+    try:
+        build.health(run, component.options, manifest, live=True)
+    except ConfigError as exc:
+        yield fail(f"source {name}", exc)
 
 
 def _chain(run: RunConfig) -> tuple[Step, ...] | None:

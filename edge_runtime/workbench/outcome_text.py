@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from edge_runtime.frame import (
+from edge_runtime.lines import outcome_text
+from edge_runtime.outcome import (
     Beat,
     Beats,
     Detection,
     Detections,
+    Keypoint,
     Keypoints,
     Labels,
     Outcome,
     Tensor,
+    Tensors,
 )
-from edge_runtime.wire import rfc3339
+from edge_runtime.times import rfc3339
 
 VALUES_SHOWN = 8  # of a tensor
 
@@ -27,12 +30,14 @@ def say(outcome: Outcome, top: int = 1) -> str:
     if isinstance(outcome, Beats):
         return ", ".join(map(_beat, outcome.beats)) or "nothing"
     if isinstance(outcome, Keypoints):
-        points = (
-            f"{point.name} {point.score:.2f} ({point.x:.0f}, {point.y:.0f})"
-            for point in outcome.keypoints
-        )
-        return ", ".join(points) or "nothing"
-    return "; ".join(map(_tensor, outcome.tensors))
+        return ", ".join(map(_keypoint, outcome.keypoints)) or "nothing"
+    if isinstance(outcome, Tensors):
+        return "; ".join(map(_tensor, outcome.tensors))
+    return outcome_text(outcome)
+
+
+def _keypoint(point: Keypoint) -> str:
+    return f"{point.name} {point.score:.2f} ({point.x:.0f}, {point.y:.0f})"
 
 
 def _detection(found: Detection) -> str:

@@ -20,7 +20,7 @@ from edge_runtime.errors import ConfigError, EdgeRunError
 from edge_runtime.mqtt.message import Message
 from edge_runtime.mqtt.receiver import Arrival, Wanted
 from edge_runtime.parse_outcome import flag, text, time_ns
-from edge_runtime.wire import rfc3339
+from edge_runtime.times import rfc3339
 
 if TYPE_CHECKING:
     from .viewer import Sight

@@ -61,6 +61,12 @@ file = "golden.npz"
 tolerance = {tolerance}
 agreement = 1.0
 
+[training]                  # names of the records that it learned from: MIT-BIH, DS1
+records = [
+    "101", "106", "108", "109", "112", "114", "115", "116", "118", "119", "122",
+    "124", "201", "203", "205", "207", "208", "209", "215", "220", "223", "230",
+]
+
 [accuracy]
 protocol = "AAMI EC57 counts, train DS1, test DS2 (de Chazal 2004), own R peaks, missed beats count"
 {accuracy}"""

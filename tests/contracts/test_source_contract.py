@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import itertools
 import os
 import threading
@@ -16,8 +17,11 @@ from edge_runtime.errors import EndOfStream, FrameError, SourceLostError
 from edge_runtime.frame import Frame
 from edge_runtime.interfaces import Source
 from edge_runtime.sources.csv import Csv
+from edge_runtime.sources.dicom_ecg import DicomEcg
+from edge_runtime.sources.edf import Edf
 from edge_runtime.sources.serial import Serial
 from edge_runtime.sources.wfdb import Wfdb
+from tests.needs import missing
 
 
 class SourceContract:
@@ -158,6 +162,22 @@ class TestWfdbAtRealPace(SourceContract):
     def make(self, data: Path) -> Callable[[], Source]:
         path = str(data / "ecg" / "mitdb" / "100")
         return lambda: Wfdb(name="ecg", path=path, pace="real", chunk_s=0.05, seconds=0.5)
+
+
+class TestEdf(SourceContract):
+    @pytest.fixture
+    def make(self, data: Path) -> Callable[[], Source]:
+        path = str(data / "ecg" / "formats" / "other" / "cardio_sample.edf")
+        return lambda: Edf(name="ecg", path=path)
+
+
+class TestDicomEcg(SourceContract):
+    @pytest.fixture
+    def make(self, data: Path) -> Callable[[], Source]:
+        if importlib.util.find_spec("pydicom") is None:
+            missing("pydicom", "pip install 'edge-runtime[dicom]'")
+        path = str(data / "ecg" / "formats" / "other" / "cardio_sample.dcm")
+        return lambda: DicomEcg(name="ecg", path=path)
 
 
 class TestCsv(SourceContract):

@@ -15,7 +15,8 @@ import numpy as np
 import pytest
 
 from edge_runtime.errors import SinkError
-from edge_runtime.frame import Identity, Tensor, Tensors
+from edge_runtime.frame import Identity
+from edge_runtime.outcome import Tensor, Tensors
 from edge_runtime.sinks.mqtt import Mqtt
 from tests.brokers import Gate, Listener, Server, wait_until
 from tests.brokers.mosquitto import Mosquitto

@@ -43,7 +43,7 @@ def test_every_option_that_stands_there_as_a_comment_is_one(written):
 
     text = path.read_text(encoding="utf-8")
 
-    parts = re.findall(r'\[\[(source|sink)\]\]\n(?:# )?kind = "(\w+)".*\n((?:.+\n)*)', text)
+    parts = re.findall(r'\[\[(source|sink)\]\]\n(?:# )?kind = "([\w-]+)".*\n((?:.+\n)*)', text)
     assert {part[:2] for part in parts} == {("source", kind), ("sink", "console"), ("sink", "mqtt")}
     for group, name, lines in parts:
         known = set(inspect.signature(registry.find(group, name)).parameters)

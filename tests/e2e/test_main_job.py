@@ -20,6 +20,7 @@ RECORDED = {
     # run file: (results, what must be among them)
     "durable": (None, "N"),
     "ecg-replay": (None, "V"),
+    "ecg-rhythm": (None, "N"),
     "face-short-range": (1, "face"),
     "kws-dscnn": (1, "on"),
     "mobilenet-v1-float": (10, "cheeseburger"),
@@ -35,7 +36,12 @@ RECORDED = {
     "vww96-float": (10, "person"),
     "vww96-int8": (10, "person"),
 }
-NEED_A_DEVICE = {"camera", "ecg-serial"}
+NEED_A_DEVICE = {
+    "camera",
+    "ecg-cyton",
+    "ecg-serial",
+    "ecg-tcp",
+}
 READ_STANDARD_INPUT = {"okay-nabu", "silero-vad"}
 
 
@@ -91,7 +97,11 @@ def test_a_recorded_source_gives_exactly_one_result_per_frame(name, examples, mo
     done = start(run_file(examples, name, broker.port))
     assert done.returncode == 0, done.stderr
     lines = subscriber.lines()
-    results = [json.loads(line.split(" ", 1)[1]) for line in lines if "/result " in line]
+    results = [
+        json.loads(line.split(" ", 1)[1])
+        for line in lines
+        if re.match(r"\S+/(result|event) ", line)
+    ]
     told = int(re.search(r"(\d+) results from", done.stderr).group(1))
     assert len(results) == told == (expected or told) > 0
     assert len({result["id"] for result in results}) == told

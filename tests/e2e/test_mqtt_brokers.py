@@ -439,7 +439,7 @@ def test_a_result_too_large_for_the_broker_is_given_up_and_the_rest_goes_on(
 ):
     import numpy as np
 
-    from edge_runtime.frame import Tensor, Tensors
+    from edge_runtime.outcome import Tensor, Tensors
 
     broker = mosquitto("max_packet_size 4000")
     listener = listen(broker.url)

@@ -22,13 +22,14 @@ import jsonschema
 import pytest
 
 from edge_runtime.errors import SinkError
-from edge_runtime.frame import Identity, Tensor, Tensors
+from edge_runtime.frame import Identity
 from edge_runtime.mqtt import link, patience, replies
 from edge_runtime.mqtt.sender import Sender
 from edge_runtime.outbox.options import Limits
 from edge_runtime.outbox.queue import NEW_MAX, Queue
 from edge_runtime.outbox.row import Batch, Row
 from edge_runtime.outbox.store import Store
+from edge_runtime.outcome import Tensor, Tensors
 from edge_runtime.sinks.mqtt import Mqtt
 from tests.brokers import free_port, wait_until
 from tests.brokers.proxy import PUBACK, PUBLISH, acknowledged_id, kind

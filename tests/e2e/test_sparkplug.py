@@ -17,9 +17,10 @@ import paho.mqtt.publish as paho_publish
 import pytest
 
 from edge_runtime.errors import SinkError
-from edge_runtime.frame import Info, Label, Labels, SourceState
+from edge_runtime.frame import Info, SourceState
 from edge_runtime.mqtt.client import LinkDownError
 from edge_runtime.mqtt.session import Session
+from edge_runtime.outcome import Label, Labels
 from edge_runtime.sinks.sparkplug import Sparkplug
 
 from ..brokers import HOST, Listener, Mosquitto, wait_until

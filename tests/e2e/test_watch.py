@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from edge_runtime.frame import Label, Labels
+from edge_runtime.outcome import Label, Labels
 from tests.brokers import free_port, wait_until
 from tests.e2e.commands import edge_run
 from tests.messages import MODEL, result

@@ -14,9 +14,10 @@ from edge_runtime import golden, manifest, registry
 from edge_runtime.build import postprocess, prepare
 from edge_runtime.ecg.matching import AAMI, match_beats
 from edge_runtime.errors import EndOfStream
-from edge_runtime.frame import Beat, Frame
+from edge_runtime.frame import Frame
 from edge_runtime.interfaces import Backend, Step
 from edge_runtime.model import Candidate, Model
+from edge_runtime.outcome import Beat
 from edge_runtime.preprocess.bandpass import Bandpass
 from edge_runtime.preprocess.beats import Beats
 from edge_runtime.preprocess.resample import Resample

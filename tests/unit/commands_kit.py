@@ -13,7 +13,7 @@ from edge_runtime.commands.request import encode
 from edge_runtime.commands.verbs import Verb
 from edge_runtime.frame import Identity
 from edge_runtime.mqtt.message import Message, Post
-from edge_runtime.wire import rfc3339
+from edge_runtime.times import rfc3339
 
 IDENTITY = Identity("bed-7", "ward")
 TOPIC = "edge/bed-7/ward/command"

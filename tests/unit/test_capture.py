@@ -6,9 +6,10 @@ import time
 
 import pytest
 
-from edge_runtime.capture import Capture, Limits
+from edge_runtime.capture import Capture
 from edge_runtime.errors import EndOfStream, FrameError, LeadOffError, SourceLostError
-from edge_runtime.frame import Frame
+from edge_runtime.frame import Frame, SourceState, Verdict
+from edge_runtime.lane import Limits
 
 from ..scripted import ScriptedSource, frame
 
@@ -161,6 +162,14 @@ def test_bad_frames_in_a_row_end_the_run():
         drain(capture)
 
 
+def test_a_live_source_is_reopened_after_bad_frames_in_a_row():
+    source = ScriptedSource([*[FrameError("torn")] * 3, frame(7)], live=True)
+    capture = Capture([source], FAST)
+    assert [found.seq for found in drain(capture)] == [7]
+    assert source.opened == 2
+    assert capture.lanes[0].counters.bad == 3
+
+
 def test_an_error_of_the_thread_is_raised_in_the_taker():
     capture = Capture([ScriptedSource([ZeroDivisionError("a bug")])], FAST)
     with pytest.raises(ZeroDivisionError):
@@ -193,3 +202,76 @@ def test_stop_leaves_what_was_captured():
     capture.stop()
     capture.close()
     assert len(drain_started(capture)) >= 4
+
+
+class FlatBelowZero:
+    """A health that calls negative samples flat, and the first frame after them settling."""
+
+    def __init__(self) -> None:
+        self.restarts = 0
+        self._flat = False
+
+    def __call__(self, frame: Frame) -> Verdict:
+        before, self._flat = self._flat, bool(frame.data[0, 0] < 0)
+        if self._flat:
+            return Verdict("flat", "one value for ever", usable=False)
+        return Verdict("settling" if before else "live")
+
+    def restart(self) -> None:
+        self.restarts += 1
+
+
+def test_s08_unusable_frames_go_no_further_and_the_source_s_state_is_on_what_follows():
+    seen = []
+    script = [frame(0), frame(-1), lambda: seen.append(lane.state), frame(2), frame(3)]
+    health = FlatBelowZero()
+    capture = Capture([ScriptedSource(script)], FAST, {"scripted": health})
+    lane = capture.lanes[0]
+    frames = drain(capture)
+    assert [(found.seq, found.state) for found in frames] == [
+        (0, "live"),
+        (2, "settling"),
+        (3, "live"),
+    ]
+    assert seen == [SourceState("scripted", "flat", "one value for ever")]
+    assert (lane.counters.read, lane.counters.unusable) == (4, 1)
+    assert health.restarts == 1
+
+
+def test_a_source_s_health_starts_afresh_when_it_is_reopened():
+    health = FlatBelowZero()
+    script = [frame(0), SourceLostError("unplugged"), frame(1)]
+    drain(Capture([ScriptedSource(script, live=True)], FAST, {"scripted": health}))
+    assert health.restarts == 2
+
+
+def stale_states(*script: object, live: bool = True, stale_s: float = 0.05) -> list[str]:
+    """The states of a source after each read of a script in which None is 20 ms of silence."""
+
+    def silence() -> None:
+        time.sleep(0.02)
+
+    source = ScriptedSource((silence if item is None else item for item in script), live=live)
+    lane = Capture([source], Limits(stale_s=stale_s)).lanes[0]
+    lane.open()
+    states = []
+    for _ in script:
+        lane.read(0.0)
+        states.append(lane.state.state)
+    return states
+
+
+def test_a_source_that_is_open_and_silent_is_stale_until_a_frame_comes():
+    states = stale_states(frame(0), *[None] * 5, frame(1))
+    assert states[0] == states[1] == "live"
+    assert states[5:] == ["stale", "live"]
+
+
+@pytest.mark.parametrize("reason", [{"live": False}, {"stale_s": 0.0}])
+def test_only_live_sources_get_stale_and_only_where_it_is_asked_for(reason: dict[str, bool]):
+    assert set(stale_states(frame(0), *[None] * 5, **reason)) == {"live"}
+
+
+def test_a_source_is_not_stale_within_three_of_its_own_intervals():
+    states = stale_states(frame(0), *[None] * 3, frame(1), *[None] * 5)
+    assert "stale" not in states[4:]

@@ -21,7 +21,7 @@ from edge_runtime.errors import BadOptionError, ConfigError, EdgeRunError
 from edge_runtime.frame import Identity
 from edge_runtime.mqtt.message import Message
 from edge_runtime.tables import read_toml
-from edge_runtime.wire import rfc3339
+from edge_runtime.times import rfc3339
 
 from ..needs import program
 from .commands_kit import (

@@ -12,20 +12,10 @@ from edge_runtime.demo.hearing import About, Heard, parse_info, parse_result, pa
 from edge_runtime.demo.process import Summary, parse_summary
 from edge_runtime.demo.score import TrueBeat, pair, score_beats, score_labels, table
 from edge_runtime.demo.tally import Percentiles, Tally, percentiles
-from edge_runtime.frame import (
-    BackendInfo,
-    Beat,
-    Beats,
-    Identity,
-    Info,
-    Label,
-    Labels,
-    Latency,
-    ModelInfo,
-    Result,
-    SourceState,
-)
-from edge_runtime.wire import Encoder, rfc3339
+from edge_runtime.frame import BackendInfo, Identity, Info, Latency, ModelInfo, Result, SourceState
+from edge_runtime.outcome import Beat, Beats, Label, Labels
+from edge_runtime.times import rfc3339
+from edge_runtime.wire import Encoder
 
 
 def beats(*rows):

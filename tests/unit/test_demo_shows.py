@@ -17,7 +17,7 @@ from edge_runtime.demo.camera import SEED, Camera
 from edge_runtime.demo.ecg import RATE_HZ, Ecg
 from edge_runtime.demo.hearing import Heard
 from edge_runtime.demo.show import Canvas
-from edge_runtime.frame import Beat, Label
+from edge_runtime.outcome import Beat, Label
 from edge_runtime.sources.shapes import shape_of
 
 SECOND_NS = 1_000_000_000

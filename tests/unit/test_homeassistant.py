@@ -13,22 +13,20 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from edge_runtime import build
 from edge_runtime.config import from_table
 from edge_runtime.errors import BadOptionError
-from edge_runtime.frame import (
+from edge_runtime.frame import Identity, Info, SourceState
+from edge_runtime.manifest import PostprocessEntry
+from edge_runtime.mqtt.homeassistant import HomeAssistant, HomeAssistantOptions
+from edge_runtime.mqtt.message import Message
+from edge_runtime.outcome import (
     Box,
     Detection,
     Detections,
-    Identity,
-    Info,
     Keypoint,
     Keypoints,
     Label,
     Labels,
     Outcome,
-    SourceState,
 )
-from edge_runtime.manifest import PostprocessEntry
-from edge_runtime.mqtt.homeassistant import HomeAssistant, HomeAssistantOptions
-from edge_runtime.mqtt.message import Message
 from edge_runtime.tables import parse_toml
 from edge_runtime.wire import Encoder, Topics, as_historical
 

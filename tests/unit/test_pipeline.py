@@ -6,12 +6,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edge_runtime.capture import Capture, Limits
+from edge_runtime.capture import Capture
 from edge_runtime.errors import FrameError, MissingExtraError, ModelLoadError, SinkError
-from edge_runtime.frame import Tensor, Tensors
+from edge_runtime.frame import Frame, Quality, Result, SourceState
 from edge_runtime.interfaces import TensorSpec
+from edge_runtime.lane import Limits
 from edge_runtime.manifest import FileEntry, InputEntry, Manifest, OutputEntry, PostprocessEntry
 from edge_runtime.model import Candidate, Model
+from edge_runtime.outcome import CannotSay, Tensor, Tensors
 from edge_runtime.pipeline import Pipeline
 
 from ..scripted import Collected, Doubler, ScriptedSource, frame
@@ -228,3 +230,67 @@ def test_undelivered_results_end_the_run_with_an_error(tmp_path: Path):
     with pytest.raises(SinkError, match="3 results not delivered"):
         pipeline(source, model(tmp_path, Doubler()), Undelivered()).run()
     assert source.closed == 1
+
+
+class Remembers:
+    """A monitor that says once more what it is told."""
+
+    def frame(self, frame: Frame) -> list[CannotSay]:
+        return [CannotSay("frame", str(frame.seq))] if frame.seq == 1 else []
+
+    def result(self, result: Result) -> list[CannotSay]:
+        return [CannotSay("result", str(result.seq))]
+
+    def state(self, state: SourceState) -> list[CannotSay]:
+        return [CannotSay("state", state.state)]
+
+    def flush(self) -> list[CannotSay]:
+        return [CannotSay("end")]
+
+
+def test_a_monitor_sees_frames_results_states_and_the_end_and_what_it_says_is_published(
+    tmp_path: Path,
+):
+    sink = Collected()
+    source = ScriptedSource([frame(0), frame(1)])
+    pipeline = Pipeline(
+        capture=Capture([source], LIMITS),
+        steps={source.name: ()},
+        model=model(tmp_path, Doubler()),
+        sinks=[sink],
+        monitors={source.name: [Remembers()]},
+    )
+    counters = pipeline.run()
+    said = [
+        (result.outcome.reason, result.outcome.detail, result.seq)
+        if isinstance(result.outcome, CannotSay)
+        else result.seq
+        for result in sink.results
+    ]
+    assert said == [
+        0,
+        ("result", "0", 0),
+        ("state", "live", 0),
+        ("frame", "1", 1),
+        1,
+        ("result", "1", 1),
+        ("end", "", 1),
+        ("state", "ended", 1),
+    ]
+    assert counters.results == 8
+    assert len({result.id for result in sink.results}) == 8
+
+
+def test_nothing_is_inferred_from_a_frame_of_bad_quality(tmp_path: Path):
+    backend, sink = Doubler(), Collected()
+    noisy = frame(1)._replace(quality=Quality("bad", 0.1, ("noise", "clipped")), state="gap")
+    limited = frame(2)._replace(quality=Quality("limited", 0.6))
+    pipeline(ScriptedSource([frame(0), noisy, limited]), model(tmp_path, backend), sink).run()
+    first, second, third = sink.results
+    assert second.outcome == CannotSay("quality", "noise, clipped")
+    assert (second.quality, second.state) == (noisy.quality, "gap")
+    assert isinstance(first.outcome, Tensors)
+    assert first.quality is None
+    assert isinstance(third.outcome, Tensors)
+    assert third.quality == limited.quality
+    assert backend.runs == 3  # one of them is the warm-up

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from edge_runtime.errors import ConfigError, FrameError
-from edge_runtime.frame import Box, Frame, Placement
+from edge_runtime.frame import Frame, Placement
 from edge_runtime.interfaces import TensorSpec
 from edge_runtime.manifest import FileEntry, InputEntry, Manifest, OutputEntry, PostprocessEntry
+from edge_runtime.outcome import Box
 from edge_runtime.postprocess.anchors import Anchors
 from edge_runtime.postprocess.boxes import suppress
 from edge_runtime.postprocess.detection import Detection

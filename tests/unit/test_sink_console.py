@@ -7,7 +7,8 @@ import io
 import pytest
 
 from edge_runtime.errors import BadOptionError
-from edge_runtime.frame import BackendInfo, Info, Label, Labels, Latency
+from edge_runtime.frame import BackendInfo, Info, Latency
+from edge_runtime.outcome import Label, Labels
 from edge_runtime.sinks.console import Console
 from tests.messages import IDENTITY, INFO, MODEL, OUTCOMES, result
 

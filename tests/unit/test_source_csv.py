@@ -236,6 +236,7 @@ def test_what_is_not_there_or_no_file_is_told(tmp_path):
         ({"rate_hz": 1.0, "zero_count": float("inf")}, "zero_count"),
         ({"rate_hz": 1.0, "delimiter": "::"}, "delimiter"),
         ({"rate_hz": 1.0, "pace": "fast"}, "pace"),
+        ({"rate_hz": 1.0, "path": "-", "loop": True}, "loop"),
     ],
 )
 def test_an_option_that_cannot_be_is_refused_before_anything_opens(options, key):
@@ -290,6 +291,43 @@ def test_two_hundred_thousand_rows_take_less_than_a_second(table):
     took_s = time.process_time() - begun
     assert len(values(found)) == 200_000
     assert took_s < 1.0
+
+
+def test_a_loop_goes_on_in_time_and_jumps_in_seq(table):
+    text = "# by hand\nt,I\ns,mV\n0,1\n0.01,2\n0.02,bad\n0.03,4\n"
+    source = table(text, time_column="t", loop=True, chunk_s=1)
+    source.open()
+    found = []
+    while len(frames_of(found)) < 6:
+        try:
+            found.append(source.read(1.0))
+        except FrameError as exc:
+            found.append(exc)
+    source.close()
+
+    frames = frames_of(found)
+    assert [frame.data.tolist() for frame in frames] == 3 * [[[1], [2]], [[4]]]
+    after_ms = [(frame.timestamp_ns - frames[0].timestamp_ns) / 1e6 for frame in frames]
+    assert after_ms == [0, 30, 40, 70, 80, 110]
+    assert [frame.seq for frame in frames] == [0, 2, 4, 6, 8, 10]
+    assert [error.rpartition("t.csv:")[2] for error in errors_of(found)] == 3 * [
+        "6: I: 'bad' is not a number"
+    ]
+
+
+def test_a_loop_over_a_table_without_times_counts_on(table):
+    source = table("I\n" + "".join(f"{k}\n" for k in range(700)), rate_hz=100.0, loop=True)
+    source.open()
+    frames = [source.read(1.0) for _ in range(60)]
+    source.close()
+    values_ = np.concatenate([frame.data for frame in frames])[:, 0]
+    assert values_[:1400].tolist() == 2 * list(range(700))
+    last_ns = frames[59].timestamp_ns - frames[0].timestamp_ns
+    assert last_ns == sum(len(frame.data) for frame in frames[:59]) * 10_000_000
+
+
+def test_a_loop_over_a_table_without_a_row_ends(table):
+    assert play(table("I\n", rate_hz=100.0, loop=True)) == []
 
 
 def test_real_pace_waits_for_the_samples_to_be_due(table):

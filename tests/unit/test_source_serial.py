@@ -16,9 +16,10 @@ from hypothesis import strategies as st
 
 from edge_runtime.errors import BadOptionError, ConfigError, FrameError, SourceLostError
 from edge_runtime.frame import Frame
+from edge_runtime.framing.events import Bad, Event, Sample, Skipped
+from edge_runtime.framing.lines import LineFormat, LineParser
 from edge_runtime.sources.arrival import ArrivalClock, RateMeter, RateWatch
 from edge_runtime.sources.serial import Serial
-from edge_runtime.sources.serial_lines import BadLines, LeadOff, LineFormat, LineParser, Row
 from tests.needs import program
 
 NOTHING = 0.05  # seconds after which nothing more comes
@@ -55,7 +56,8 @@ def listen(board: Board):
     sources = []
 
     def start(**options) -> Serial:
-        options = {"rate_hz": 100.0, "mv_per_count": 1.0, "chunk_s": 0.05, **options}
+        plain = {"rate_hz": 100.0, "mv_per_count": 1.0, "chunk_s": 0.05}
+        options = options if "frontend" in options else {**plain, **options}
         source = Serial(name="ecg", port=board.port, **options)
         sources.append(source)
         source.open()
@@ -157,7 +159,7 @@ def test_lines_that_are_no_samples_are_one_error_and_a_gap(board, listen):
     board.say("1\n2\nnonsense\n\xff\xfe;\n3,4\n5\n")
     found = drain(source)
     assert kinds(found) == [[1, 2], "error", [5]]
-    assert "3 lines are no sample: 'nonsense'; is baud right?" in str(found[1])
+    assert "3 lines or packets are no sample: 'nonsense'; is baud right?" in str(found[1])
     assert [item.seq for item in found if isinstance(item, Frame)] == [0, 2]
 
 
@@ -195,7 +197,7 @@ def test_what_a_board_prints_while_it_boots_is_not_counted(board, listen):
 
 
 def test_only_nonsense_is_an_error_once_the_board_had_its_time(board, listen, monkeypatch):
-    monkeypatch.setattr("edge_runtime.sources.serial.SETTLE_S", 0.0)
+    monkeypatch.setattr("edge_runtime.sources.byte_stream.SETTLE_S", 0.0)
     source = listen()
     board.say(b"\x80\xf8\n")
     with pytest.raises(FrameError, match="is baud right"):
@@ -232,17 +234,38 @@ def test_samples_missing_by_the_boards_clock_are_a_gap(board, listen):
     assert second.monotonic_ns - first.monotonic_ns == 50_000_000
 
 
-def test_the_boards_clock_may_wrap_or_restart():
+def timed_lines(*lines: str) -> list[Event]:
     parser = LineParser(LineFormat((1,), 0, True, "!", None, 100.0))
-    events = parser.feed(b"\n4294957296,1\n0,1\n10000,1\n500,1\n10500,1\n")
-    assert [(row.gap, row.restarted) for row in events] == [
-        (False, False),
-        (False, False),
-        (False, False),
-        (True, True),
-        (False, False),
+    return parser.feed(("begun before\n" + "\n".join(lines) + "\n").encode(), 0)
+
+
+def test_the_boards_clock_may_wrap_or_restart():
+    events = timed_lines("4294957296,1", "0,1", "10000,1", "4000000000,1", "4000010000,1")
+    assert [(row.missing, row.restarted) for row in events] == [
+        (0, False),
+        (0, False),
+        (0, False),
+        (1, True),
+        (0, False),
     ]
     assert [row.elapsed_ns // 1_000_000 for row in events] == [0, 10, 20, 30, 40]
+
+
+def test_s09_a_repeated_line_and_a_late_one_are_left_out_and_named():
+    events = timed_lines("0,1", "10000,2", "10000,2", "30000,4", "20000,3", "40000,5")
+    assert [event for event in events if isinstance(event, Skipped)] == [
+        Skipped("duplicate"),
+        Skipped("out-of-order"),
+    ]
+    kept = [event for event in events if isinstance(event, Sample)]
+    assert [sample.counts for sample in kept] == [(1,), (2,), (4,), (5,)]
+    assert [sample.missing for sample in kept] == [0, 0, 1, 0]
+
+
+def test_s09_a_board_that_restarts_at_once_is_heard_after_a_few_lines():
+    events = timed_lines("0,1", "90000,2", *(f"{at * 10000},9" for at in range(8)))
+    assert events[2] == Skipped("out-of-order", 3)
+    assert [event.restarted for event in events[3:]] == [True, False, False, False, False]
 
 
 def test_a_pause_is_a_gap(board, listen):
@@ -253,6 +276,16 @@ def test_a_pause_is_a_gap(board, listen):
     board.say("2\n")
     (after,) = drain(source)
     assert (before.seq, after.seq) == (0, 2)
+
+
+def test_a_pause_is_none_where_the_board_s_clock_shows_that_nothing_is_missing(board, listen):
+    source = listen(t_us_column=0)
+    board.say("0,1\n")
+    (before,) = drain(source)
+    assert source.read(0.6) is None
+    board.say("10000,2\n30000,4\n")
+    after, later = drain(source)
+    assert (before.seq, after.seq, later.seq) == (0, 1, 3)
 
 
 # --- times
@@ -309,25 +342,38 @@ def test_the_rate_is_measured_over_its_window():
     assert meter.rate_hz is None
 
 
-def test_a_wrong_rate_is_told_once_a_minute(caplog):
-    watch = RateWatch("/dev/ttyUSB0", 250.0)
-    for at in range(190 * 130):
-        watch.add(1, at * 1_000_000_000 // 190)
+def arrivals(watch: RateWatch, rate_hz: float, seconds: int) -> None:
+    for at in range(round(rate_hz * seconds)):
+        watch.add(1, round(at * 1e9 / rate_hz))
+
+
+def test_s09_a_wrong_rate_is_told_once_a_minute_with_both_numbers(caplog):
+    arrivals(RateWatch("/dev/ttyUSB0", 250.0), 190, 130)
     assert [record.levelname for record in caplog.records] == ["WARNING"] * 2
-    assert "/dev/ttyUSB0: 190" in caplog.text
-    assert "rate_hz says 250" in caplog.text
+    assert "/dev/ttyUSB0: 190.0 samples per second arrive, rate_hz says 250" in caplog.text
 
 
-def test_a_right_rate_is_not_told(caplog):
+def test_s09_a_drift_of_more_than_one_percent_is_told_and_of_less_is_not(caplog):
+    arrivals(RateWatch("/dev/ttyUSB0", 250.0), 252, 40)
+    assert not caplog.records
+    arrivals(RateWatch("/dev/ttyUSB0", 250.0), 253, 40)
+    assert "253.0 samples per second arrive, rate_hz says 250: times are 1.2 % wrong" in caplog.text
+
+
+def test_a_rate_that_is_too_low_for_beats_is_told_though_it_is_the_declared_one(caplog):
+    arrivals(RateWatch("/dev/ttyACM0", 190.0, least_hz=200.0), 190, 40)
+    assert "190.0 samples per second arrive: below 200 the times of beats" in caplog.text
+
+
+def test_the_rate_to_reckon_with_is_the_measured_one():
     watch = RateWatch("/dev/ttyUSB0", 250.0)
     for at in range(250 * 30):
         assert watch.add(1, at * 1_000_000_000 // 245) == pytest.approx(250, rel=0.025)
-    assert not caplog.records
 
 
 def test_a_source_measures_what_arrives(board, listen, caplog):
     source = listen()
-    source._watch = RateWatch(board.port, 100.0, window_s=1.0)
+    source._watch = RateWatch(board.port, 100.0, window_s=0.6)
     begun = time.monotonic()
     count = 0
     while time.monotonic() - begun < 1.6:
@@ -452,7 +498,6 @@ def test_the_line_speed_is_the_one_that_was_asked_for(board):
         ({"rate_hz": float("nan")}, "rate_hz"),
         ({"mv_per_count": 0.0}, "mv_per_count"),
         ({"zero_count": float("nan")}, "zero_count"),
-        ({"leads": ()}, "leads"),
         ({"columns": (0, 1)}, "columns"),
         ({"columns": (-1,)}, "columns"),
         ({"columns": (1,), "t_us_column": 1}, "columns"),
@@ -463,7 +508,8 @@ def test_the_line_speed_is_the_one_that_was_asked_for(board):
     ],
 )
 def test_an_option_that_cannot_be_is_refused_before_anything_opens(options, key):
-    given_ = {"port": "/dev/ttyS0", "rate_hz": 250.0, "mv_per_count": 0.01, **options}
+    plain = {"port": "/dev/ttyS0", "rate_hz": 250.0, "mv_per_count": 0.01}
+    given_ = {**plain, **options}
     with pytest.raises(BadOptionError) as told:
         Serial(name="ecg", **given_)
     assert told.value.key == key
@@ -474,11 +520,13 @@ def test_an_option_that_cannot_be_is_refused_before_anything_opens(options, key)
 def test_whatever_bytes_come_in_whatever_pieces_the_events_are_the_same(chunks, timed):
     line_format = LineFormat((1,) if timed else (0,), 0 if timed else None, True, "!", None, 100.0)
     pieces, whole = LineParser(line_format), LineParser(line_format)
-    first = [event for chunk in chunks for event in pieces.feed(chunk)]
-    second = whole.feed(b"".join(chunks))
-    assert [e for e in first if isinstance(e, Row)] == [e for e in second if isinstance(e, Row)]
+    first = [event for chunk in chunks for event in pieces.feed(chunk, 0)]
+    second = whole.feed(b"".join(chunks), 0)
+    assert [e for e in first if isinstance(e, Sample)] == [
+        e for e in second if isinstance(e, Sample)
+    ]
     assert _lines(first) == _lines(second)
 
 
-def _lines(events: list[Row | LeadOff | BadLines]) -> int:
-    return sum(event.count if isinstance(event, BadLines) else 1 for event in events)
+def _lines(events: list[Event]) -> int:
+    return sum(event.count if isinstance(event, Bad | Skipped) else 1 for event in events)

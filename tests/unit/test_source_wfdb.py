@@ -165,6 +165,7 @@ def test_a_header_that_cannot_be_is_told_in_one_line(text, problem):
     "record",
     [
         "formats/wfdb/binformats",  # 8 16 61 80 160 212 310 311 24 32
+        "formats/wfdb/flacformats",  # 508 516 524
         "formats/wfdb/310derive",
         "mitdb/114",
         "nstdb/bw",
@@ -293,12 +294,40 @@ def test_a_skewed_signal_is_lined_up_as_the_reference_does(ecg, judge, tmp_path)
     np.testing.assert_array_equal(ours, theirs)
 
 
-@pytest.mark.parametrize("record", ["flacformats", "mixedsignals"])
-def test_flac_is_refused_by_name(ecg, record):
-    path = ecg / "formats" / "wfdb" / record
-    leads = ("II",) if record == "mixedsignals" else ()
-    with pytest.raises(ConfigError, match=r"format 5\d\d is FLAC, which edge-run does not read"):
-        Wfdb(name="ecg", path=str(path), leads=leads).open()
+def test_flac_of_several_rates_plays_by_the_leads_of_one(ecg, judge):
+    path = ecg / "formats" / "wfdb" / "mixedsignals"
+    with pytest.raises(ConfigError, match="ABP is in mmHg, not in volts"):
+        Wfdb(name="ecg", path=str(path), leads=("II", "ABP")).open()
+
+    frames, bad = play(Wfdb(name="ecg", path=str(path), leads=("V", "II"), start_s=10))
+
+    theirs = judge.rdrecord(str(path), smooth_frames=False).e_p_signal
+    expected = np.stack([theirs[2], theirs[0]], axis=1)[int(10 * 62.4725) * 4 :]
+    assert not bad
+    assert frames[0].rate_hz == pytest.approx(249.89)
+    np.testing.assert_allclose(samples(frames), expected, rtol=1e-6)
+
+
+def test_a_damaged_flac_file_is_told(ecg, tmp_path):
+    for suffix in ("hea", "d0", "d1", "d2"):
+        source = ecg / "formats" / "wfdb" / f"flacformats.{suffix}"
+        shutil.copyfile(source, tmp_path / source.name)
+    file = tmp_path / "flacformats.d1"
+    whole = file.read_bytes()
+    record = Wfdb(name="ecg", path=str(tmp_path / "flacformats"))
+
+    file.write_bytes(b"OggS" + whole[4:])
+    with pytest.raises(ConfigError, match=r"flacformats\.d1: is no FLAC file"):
+        record.open()
+    file.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises((ConfigError, SourceLostError), match=r"flacformats\.d1: "):
+        play(record)
+    file.write_bytes((tmp_path / "flacformats.d2").read_bytes())
+    with pytest.raises(ConfigError, match="holds 1 signals of 24 bits, not 1 of 16"):
+        record.open()
+    file.unlink()
+    with pytest.raises(ConfigError, match=r"flacformats\.d1: is not a file"):
+        record.open()
 
 
 # --- damage

@@ -12,16 +12,8 @@ import pytest
 from edge_runtime import build
 from edge_runtime.config import from_table
 from edge_runtime.errors import BadOptionError, MissingExtraError
-from edge_runtime.frame import (
-    Beat,
-    Beats,
-    Identity,
-    Info,
-    Label,
-    Labels,
-    Outcome,
-    SourceState,
-)
+from edge_runtime.frame import Identity, Info, SourceState
+from edge_runtime.outcome import Beat, Beats, Label, Labels, Outcome
 from edge_runtime.sinks.sparkplug import Sparkplug
 from edge_runtime.sparkplug import payload
 from edge_runtime.sparkplug.counter import Counter

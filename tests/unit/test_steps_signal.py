@@ -7,8 +7,10 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+from edge_runtime.ecg.leads import LIMB, canonical_lead
 from edge_runtime.ecg.synthetic import Player, SyntheticEcg
 from edge_runtime.errors import BadOptionError, ConfigError, FrameError
+from edge_runtime.frame import Frame
 from edge_runtime.interfaces import Step
 from edge_runtime.preprocess.bandpass import Bandpass
 from edge_runtime.preprocess.beats import Beats
@@ -23,6 +25,10 @@ from tests.contracts.test_step_contract import (
     samples_and_times,
     through,
 )
+
+
+def samples(step: Step, signal: np.ndarray, rate_hz: float = RATE_HZ) -> np.ndarray:
+    return np.concatenate([f.data for f in through(step, frames(signal, [], rate_hz=rate_hz))])
 
 
 def test_a_change_of_rate_is_refused() -> None:
@@ -73,17 +79,37 @@ def test_resample_follows_the_time_of_late_frames() -> None:
     assert duration_ns == pytest.approx(12.011e9, abs=2e6)
 
 
-def test_bandpass_keeps_the_middle_and_its_time() -> None:
+def test_bandpass_keeps_a_qrs_frequency_and_its_time() -> None:
     time_s = np.arange(8 * 360) / 360
-    tone = np.sin(2 * np.pi * 10 * time_s)[:, None].astype(np.float32)
+    tone = np.sin(2 * np.pi * 15 * time_s)[:, None].astype(np.float32)
+    step = Bandpass(low_hz=0.5, high_hz=40, mains_hz=50)
 
-    (made,) = through(Bandpass(low_hz=0.5, high_hz=40), frames(tone, []))
+    found, times_ns = samples_and_times(through(step, frames(tone, [])), joined=True)
 
-    at_s = (made.timestamp_ns - START_NS) / 1e9 + time_s
+    at_s = (np.array(times_ns) - START_NS) / 1e9
     later = at_s > 4
-    error = made.data[later, 0] - np.sin(2 * np.pi * 10 * at_s[later])
-    assert np.abs(error).max() < 0.01
-    assert made.timestamp_ns < START_NS
+    error = found[later, 0] - np.sin(2 * np.pi * 15 * at_s[later])
+    assert np.abs(error).max() < 0.015
+    assert at_s[0] == pytest.approx(-step.delay_s, abs=1e-9)
+    assert 0.004 < step.delay_s < 0.007
+
+
+def test_bandpass_shifts_no_r_peak_by_a_millisecond() -> None:
+    synthetic = SyntheticEcg(1000.0, 30, seed=4)
+    signal = Player(synthetic).next(10**9)[:, None].astype(np.float32)
+
+    for low_hz, high_hz in ((0.05, 40), (0.5, 40), (0.5, 150), (1, 30)):
+        step = Bandpass(low_hz=low_hz, high_hz=high_hz)
+        found, times_ns = samples_and_times(
+            through(step, frames(signal, [], rate_hz=1000.0)), joined=True
+        )
+
+        errors_ms = []
+        for beat in synthetic.beats()[2:-1]:
+            near = slice(round(beat.r_s * 1000) - 40, round(beat.r_s * 1000) + 60)
+            peak_ns = times_ns[near][int(found[near, 0].argmax())]
+            errors_ms.append((peak_ns - START_NS) / 1e6 - beat.r_s * 1000)
+        assert abs(np.median(errors_ms)) < 1.0, (low_hz, high_hz)
 
 
 @pytest.mark.parametrize(
@@ -93,14 +119,83 @@ def test_bandpass_has_the_corners_it_states(hz: float, least: float, most: float
     time_s = np.arange(60 * 360) / 360
     tone = np.sin(2 * np.pi * hz * time_s)[:, None].astype(np.float32)
 
-    (made,) = through(Bandpass(low_hz=0.5, high_hz=40), frames(tone, []))
+    made = samples(Bandpass(low_hz=0.5, high_hz=40), tone)
 
-    assert least <= np.abs(made.data[20 * 360 : 40 * 360]).max() <= most
+    assert least <= np.abs(made[20 * 360 : 40 * 360]).max() <= most
 
 
 def test_bandpass_removes_an_offset_without_a_transient() -> None:
-    (made,) = through(Bandpass(), frames(np.full((720, 1), 3.0, np.float32), []))
-    assert np.abs(made.data).max() < 1e-6
+    assert np.abs(samples(Bandpass(), np.full((720, 1), 3.0, np.float32))).max() < 1e-6
+
+
+@pytest.mark.parametrize(
+    ("options", "fit"),
+    [
+        ({"low_hz": 0.05, "low_order": 1}, True),
+        ({"low_hz": 0.05, "low_order": 2}, False),
+        ({"low_hz": 0.5, "low_order": 2}, False),
+    ],
+)
+def test_bandpass_leaves_the_st_segment_alone_only_where_it_says_so(options, fit) -> None:
+    pulse = np.zeros((6 * 500, 1), np.float32)
+    pulse[500:550] = 3.0  # 3 mV for 100 ms, the pulse of IEC 60601-2-25
+
+    made = samples(Bandpass(high_hz=150, **options), pulse, 500.0)[560:, 0]
+
+    assert (np.abs(made).max() < 0.1) == fit
+    assert (np.abs(np.diff(made[:100])).max() * 500 < 0.3) == (options["low_hz"] < 0.1)
+
+
+def test_bandpass_says_where_it_has_not_settled() -> None:
+    step = Bandpass(low_hz=0.5, high_hz=40)
+    first = frames(ecg(6.0), range(100, 2160, 100))
+    after_gap = frames(ecg(6.0), range(100, 2160, 100), first_seq=50)
+
+    made = through(step, [*first, *after_gap])
+
+    states: dict[str, int] = {}
+    for frame in made:
+        states[frame.state] = states.get(frame.state, 0) + len(frame.data)
+    assert states["settling"] == states["gap"] == 542
+    assert [f.state for f in made] == sorted(
+        (f.state for f in made[: len(made) // 2]), key="settling live".index
+    ) + sorted((f.state for f in made[len(made) // 2 :]), key="gap live".index)
+    assert list(np.diff([f.seq for f in made])).count(2) == 1
+
+
+def test_after_settling_a_twentieth_is_left_of_a_wrong_start() -> None:
+    signal = np.zeros((60 * 250, 1), np.float32)
+    signal[0] = 1.0  # the filter starts as if this had stood for ever
+    for options in ({"low_hz": 0.5}, {"low_hz": 0.05, "low_order": 1}, {"low_hz": 0.05}):
+        made = through(Bandpass(high_hz=40, **options), frames(signal, [], rate_hz=250.0))
+        assert [frame.state for frame in made] == ["settling", "live"]
+        assert np.abs(made[1].data).max() <= 0.051
+        assert np.abs(made[0].data[50:]).max() > 0.2
+
+
+def test_every_signal_step_states_its_high_pass_and_its_delay() -> None:
+    steps = {
+        "leads": (Leads(names=("MLII",)), 0.0, 0.0),
+        "window": (Window(length_s=1), 0.0, 0.0),
+        "resample": (Resample(rate_hz=250), 0.0, 19 / 360),
+        "itself": (Resample(rate_hz=360), 0.0, 0.0),
+        "bandpass": (Bandpass(), 0.5, 0.0052),
+        "no high-pass": (Bandpass(low_hz=0), 0.0, 0.0056),
+    }
+    for name, (step, highpass_hz, delay_s) in steps.items():
+        list(step(frames(ecg(), [])[0]))
+        assert step.highpass_hz == highpass_hz, name
+        assert step.delay_s == pytest.approx(delay_s, abs=1e-4), name
+
+
+def test_resample_gives_a_sample_when_its_delay_has_passed() -> None:
+    step = Resample(rate_hz=250)
+    latest_ns = 0
+    for frame in frames(ecg(), range(1, 720)):
+        for out in step(frame):
+            late_ns = frame.timestamp_ns - out.timestamp_ns
+            latest_ns = max(latest_ns, late_ns)
+    assert latest_ns / 1e9 == pytest.approx(step.delay_s, abs=2 / 360)
 
 
 def test_mains_notch_removes_mains_only() -> None:
@@ -109,11 +204,8 @@ def test_mains_notch_removes_mains_only() -> None:
     tone = np.sin(2 * np.pi * 20 * time_s)[:, None].astype(np.float32)
     make = lambda: Bandpass(low_hz=0, high_hz=0, mains_hz=50)  # noqa: E731
 
-    (quiet,) = through(make(), frames(hum, []))
-    (kept,) = through(make(), frames(tone, []))
-
-    assert np.abs(quiet.data[1800:]).max() < 0.001
-    assert np.abs(kept.data[1800:]).max() > 0.98
+    assert np.abs(samples(make(), hum)[1800:]).max() < 0.001
+    assert np.abs(samples(make(), tone)[1800:]).max() > 0.98
 
 
 def test_window_cuts_where_it_says() -> None:
@@ -137,6 +229,59 @@ def test_leads_names_what_is_there_when_one_is_missing() -> None:
         list(Leads(names=("MLII", "avf"))(frames(ecg(), [])[0]))
 
 
+def limb(*names: str, seconds: float = 1.0) -> list[Frame]:
+    """Frames of the limb leads of two artificial potentials, on a grid of 2^-10 mV."""
+    one, two = np.round(ecg(seconds) * 1024).astype(np.float32).T / 1024
+    truth = {"I": one, "II": two, "III": two - one, "aVR": -(one + two) / 2}
+    truth |= {"aVL": one - two / 2, "aVF": two - one / 2}
+    signal = np.stack([truth[canonical_lead(name)] for name in names], axis=1)
+    return [f._replace(leads=names) for f in frames(signal, [100, 101, 108])]
+
+
+@pytest.mark.parametrize("names", [("i", "II"), ("Lead III", "aVF"), ("AVR", "avl"), ("II", "aVL")])
+def test_leads_derives_the_limb_leads_that_are_not_there(names: tuple[str, ...]) -> None:
+    made = through(Leads(names=LIMB), limb(*names))
+
+    truth = np.concatenate([frame.data for frame in limb(*LIMB)])
+    found = np.concatenate([frame.data for frame in made])
+    assert made[0].leads == LIMB
+    np.testing.assert_allclose(found, truth, atol=1e-6)
+    if names == ("i", "II"):
+        np.testing.assert_array_equal(found, truth)
+
+
+def test_leads_never_derives_a_lead_that_is_there() -> None:
+    given = [f._replace(data=f.data + np.float32([0, 0, 5])) for f in limb("I", "II", "III")]
+    made = through(Leads(names=("III", "aVR")), given)
+    np.testing.assert_array_equal(made[0].data[:, 0], given[0].data[:, 2])
+
+
+def test_leads_refuses_chest_leads_and_what_it_must_not_derive() -> None:
+    with pytest.raises(ConfigError, match="chest: has no lead V2; it has I, II"):
+        list(Leads(names=("III", "V2"))(limb("I", "II")[0]))
+    with pytest.raises(ConfigError, match="chest: has no lead III; it has I, II"):
+        list(Leads(names=("III",), derive=False)(limb("I", "II")[0]))
+    with pytest.raises(ConfigError, match="chest: more than one lead is II; it has II, II"):
+        list(Leads(names=("II",))(limb("II", "ii")[0]))
+    with pytest.raises(ConfigError, match="chest: has no lead V4; it has I, II"):
+        list(Leads(names=("I",), inverted=("V4",))(limb("I", "II")[0]))
+
+
+def test_leads_turns_inverted_leads_before_it_derives() -> None:
+    upright = through(Leads(names=("I", "II", "III")), limb("I", "II"))
+    given = [f._replace(data=f.data * np.float32([1, -1])) for f in limb("I", "II")]
+    turned = through(Leads(names=("I", "II", "III"), inverted=("ii",)), given)
+    for one, other in zip(upright, turned, strict=True):
+        np.testing.assert_array_equal(one.data, other.data)
+
+
+def test_leads_keeps_the_names_of_leads_that_it_does_not_know() -> None:
+    given = [f._replace(leads=("CM5", "ECG1")) for f in limb("I", "II")]
+    (made, *_) = through(Leads(names=("ECG1", "CM5")), given)
+    assert made.leads == ("ECG1", "CM5")
+    np.testing.assert_array_equal(made.data, given[0].data[:, ::-1])
+
+
 def test_beats_gives_a_window_around_each_r_peak() -> None:
     synthetic = SyntheticEcg(RATE_HZ, 60, seed=2)
     signal = Player(synthetic).next(10**9)[:, None].astype(np.float32)
@@ -147,7 +292,8 @@ def test_beats_gives_a_window_around_each_r_peak() -> None:
     found_s = [(frame.beat.timestamp_ns - START_NS) / 1e9 for frame in made]
     np.testing.assert_allclose(found_s, r_s, atol=0.008)
     assert {frame.data.shape for frame in made} == {(324, 1)}
-    assert all(f.timestamp_ns == pytest.approx(f.beat.timestamp_ns - 4e8, abs=2) for f in made)
+    half_ns = 0.5e9 / RATE_HZ + 2  # the R peak stands between the samples
+    assert all(abs(f.timestamp_ns - (f.beat.timestamp_ns - 4e8)) <= half_ns for f in made)
     rr_s = [frame.beat.rr_s for frame in made]
     assert rr_s[0] is None
     np.testing.assert_allclose(rr_s[1:], np.diff(r_s), atol=0.008)
@@ -192,6 +338,9 @@ def test_beats_finds_nothing_in_a_flat_line() -> None:
     [
         (lambda: Bandpass(low_hz=-1), "low_hz"),
         (lambda: Bandpass(low_hz=50, high_hz=40), "high_hz"),
+        (lambda: Bandpass(low_hz=float("nan")), "low_hz"),
+        (lambda: Bandpass(low_order=3), "low_order"),
+        (lambda: Leads(names=("II",), inverted=("II", "ii")), "inverted"),
         (lambda: Resample(rate_hz=0), "rate_hz"),
         (lambda: Resample(rate_hz=float("nan")), "rate_hz"),
         (lambda: Window(length_s=0), "length_s"),

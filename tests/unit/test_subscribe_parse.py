@@ -13,28 +13,27 @@ from hypothesis import strategies as st
 
 from edge_runtime.encoding import encode
 from edge_runtime.events import Alert, Announcement, Gap, ReceivedResult, Status
-from edge_runtime.frame import (
-    BackendInfo,
+from edge_runtime.frame import BackendInfo, Identity, Info, Latency, ModelInfo, Quality, SourceState
+from edge_runtime.notices import Notices
+from edge_runtime.outcome import (
     Beat,
     Beats,
     Box,
+    CannotSay,
     Detection,
     Detections,
-    Identity,
-    Info,
+    Event,
+    Events,
     Keypoint,
     Keypoints,
     Label,
     Labels,
-    Latency,
-    ModelInfo,
-    SourceState,
     Tensor,
     Tensors,
 )
-from edge_runtime.notices import Notices
 from edge_runtime.parse import event_of, root_of
-from edge_runtime.wire import Encoder, Topics, as_historical, rfc3339
+from edge_runtime.times import rfc3339
+from edge_runtime.wire import Encoder, Topics, as_historical
 from tests.devices import GAP
 from tests.messages import BACKEND, IDENTITY, INFO, MODEL, OUTCOMES, TIME_NS, result
 from tests.needs import ROOT
@@ -59,6 +58,8 @@ def same(one, other) -> bool:
         )
     if isinstance(one, tuple):
         return len(one) == len(other) and all(map(same, one, other))
+    if isinstance(one, dict):
+        return one.keys() == other.keys() and all(same(one[key], other[key]) for key in one)
     if isinstance(one, float) and math.isnan(one):
         return math.isnan(other)
     return one == other
@@ -68,7 +69,7 @@ def received(made, *, historical: bool = False) -> ReceivedResult:
     """What should come of a result that was made."""
     return ReceivedResult(
         *IDENTITY, made.source, made.id, made.seq, made.timestamp_ns, made.model, made.backend,
-        made.latency_ms, made.outcome, historical,
+        made.latency_ms, made.outcome, historical, made.state, made.quality,
     )  # fmt: skip
 
 
@@ -107,7 +108,16 @@ moments = st.integers(0, 253_402_300_799 * 10**9)
 keypoint = st.builds(Keypoint, words, number, number, number)
 box = st.builds(Box, number, number, number, number)
 whole = st.integers(0, 2**63 - 1)
+qualities = st.builds(Quality, words, some, st.lists(words, max_size=2).map(tuple))
+figures = st.dictionaries(words, number, max_size=2)
+later = st.one_of(st.none(), moments)
+event = st.builds(
+    Event, words, words, words, words, moments, later, number, figures, figures,
+    st.one_of(st.none(), qualities), words, st.none(), st.booleans(),
+)  # fmt: skip
 outcomes = st.one_of(
+    st.builds(CannotSay, words, words),
+    st.builds(Events, st.lists(event, max_size=2).map(tuple)),
     st.builds(Labels, st.lists(st.builds(Label, whole, words, number), max_size=3).map(tuple)),
     st.builds(
         Detections,
@@ -132,14 +142,16 @@ millis = st.one_of(st.integers(0, 9_999_999).map(lambda value: value / 1000), st
 @given(
     outcomes, names, names, names, whole, moments, models, backends,
     st.builds(Latency, millis, millis, millis, millis), st.booleans(),
-    st.sampled_from(["json", "cbor", "msgpack"]),
+    st.sampled_from(["json", "cbor", "msgpack"]), words, st.one_of(st.none(), qualities),
 )  # fmt: skip
 def test_any_result_comes_back_whatever_it_says(  # noqa: PLR0917 - given by position
-    outcome, device, pipeline, source, seq, moment, model, backend, latency, historical, encoding
-):
+    outcome, device, pipeline, source, seq, moment, model, backend, latency, historical, encoding,
+    state, quality,
+):  # fmt: skip
     made = result(0, outcome, source)._replace(
-        seq=seq, timestamp_ns=moment, model=model, backend=backend, latency_ms=latency
-    )
+        seq=seq, timestamp_ns=moment, model=model, backend=backend, latency_ms=latency, state=state,
+        quality=quality,
+    )  # fmt: skip
     identity = Identity(device, pipeline)
     payload = Encoder(identity).result(made)
     payload = as_historical(payload) if historical else payload
@@ -248,14 +260,17 @@ def paths(value, before=()):
 
 
 REALS = ("score", "x", "y", "x_min", "y_min", "x_max", "y_max", "capture_to_result", "preprocess",
-         "inference", "postprocess", "rr_s", "rate_bpm")  # fmt: skip
+         "inference", "postprocess", "rr_s", "rate_bpm", "delay_s", "rate_hz")  # fmt: skip
 
 
 def ok(path, wrong) -> bool:
     """Whether a value of this type may stand there: any number for a number, null for some."""
     if path[-2:-1] == ("data",):
         return wrong is None or type(wrong) in (int, float, bool)
-    return path[-1] in REALS and (wrong is None or type(wrong) in (int, float))
+    if path[-1] == "end" and wrong is None:
+        return True
+    measured = path[-2:-1] in (("values",), ("limits",)) or path[-3:-2] == ("microvolts",)
+    return (measured or path[-1] in REALS) and (wrong is None or type(wrong) in (int, float))
 
 
 @pytest.mark.parametrize("key", ["device", "pipeline", "source"])

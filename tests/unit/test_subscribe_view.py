@@ -11,10 +11,11 @@ import pytest
 from edge_runtime.demo.ink import plain as characters
 from edge_runtime.encoding import encode
 from edge_runtime.errors import ConfigError
-from edge_runtime.frame import BackendInfo, Identity, Info, Label, Labels, SourceState
+from edge_runtime.frame import BackendInfo, Identity, Info, SourceState
 from edge_runtime.mqtt.message import Message
 from edge_runtime.mqtt.receiver import Arrival, wanted
 from edge_runtime.notices import Notices
+from edge_runtime.outcome import Label, Labels
 from edge_runtime.repeats import REMEMBERED, Repeats
 from edge_runtime.wire import Encoder, Topics, as_historical
 from edge_runtime.workbench.overview import PIPELINES_MAX, Overview, Rate

@@ -14,21 +14,17 @@ from hypothesis import strategies as st
 
 from edge_runtime import wire
 from edge_runtime.errors import BadOptionError
-from edge_runtime.frame import (
-    BackendInfo,
+from edge_runtime.frame import BackendInfo, Identity, Info, Latency, Quality, SourceState
+from edge_runtime.outcome import (
     Beat,
     Beats,
     Box,
     Detection,
     Detections,
-    Identity,
-    Info,
     Keypoint,
     Keypoints,
     Label,
     Labels,
-    Latency,
-    SourceState,
     Tensor,
     Tensors,
 )
@@ -138,6 +134,24 @@ def test_the_encoder_follows_a_change_of_model_backend_and_source():
     assert document["model"]["version"] == "2.0.0"
     assert document["backend"]["kind"] == "onnx"
     assert (again["source"], again["model"]["version"]) == ("port", "1.2.0")
+
+
+def test_evidence_is_in_whole_microvolts_lead_by_lead():
+    event = encode(outcome=OUTCOMES["events"])["result"]["events"][1]
+
+    assert event["evidence"]["leads"] == ["II", "V1"]
+    assert event["evidence"]["microvolts"] == [[1500, None], [-250, 0]]
+    assert event["values"] == {"pause_s": 4.5, "lost": None}
+
+
+def test_a_result_tells_the_signal_s_quality_and_a_source_that_is_not_live():
+    told = encode(state="gap", quality=Quality("bad", None, ("noise",)))
+
+    RESULT.validate(told)
+    assert told["quality"] == {"state": "bad", "score": None, "reasons": ["noise"]}
+    assert told["source_state"] == "gap"
+    assert told["historical"] is False
+    assert not {"quality", "source_state"} & set(encode())
 
 
 @pytest.mark.parametrize("bad", [NAN, INFINITY, -INFINITY, np.float32(NAN)])

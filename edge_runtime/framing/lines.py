@@ -1,45 +1,19 @@
-"""Parse the text that a microcontroller prints: one line per sample."""
+"""Text that a microcontroller prints: one line for each sample."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
 
+from .events import Bad, Event, LeadOff, Sample, Skipped, add
+
 MAX_LINE_BYTES = 256  # a line of 16 leads with labels is shorter
 MAX_COUNT = 1e12
 WRAP_US = 1 << 32  # micros() of a 32-bit board starts again after 71.6 minutes
 GAP_PERIODS = 1.5
+LATE_PERIODS = 64  # a clock that falls by no more shows a late sample, not a restart
+LATE_MOST = 3  # unless so many are late in a row
 _SEPARATORS = re.compile(r"[,;\s]+")
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One sample of every lead.
-
-    `elapsed_ns` is time since the first line, by the board's clock or by counting lines; `gap`
-    says that by that clock samples are missing, `restarted` that it began anew.
-    """
-
-    counts: tuple[float, ...]
-    elapsed_ns: int
-    gap: bool = False
-    restarted: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class LeadOff:
-    """The board says that an electrode is off."""
-
-
-@dataclass(frozen=True, slots=True)
-class BadLines:
-    """Lines in a row that are no samples, and the first of them."""
-
-    count: int
-    first: str
-
-
-Event = Row | LeadOff | BadLines
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,24 +29,27 @@ class LineFormat:
 
 
 class LineParser:
-    """Bytes in, events out. The first line is dropped: it began before we listened.
+    """See `events.Parser`. The first line is dropped: it began before we listened.
 
-    `period_ns` is what a line adds to the time that is counted; it may be set to a measured one.
+    With `messages` every feed holds whole lines, as datagrams do, and none is dropped.
     """
 
-    def __init__(self, line_format: LineFormat) -> None:
+    def __init__(self, line_format: LineFormat, *, messages: bool = False) -> None:
         self._format = line_format
         self._width = max((*line_format.columns, line_format.t_us_column or 0)) + 1
         self._longest_ns = GAP_PERIODS * 1e9 / line_format.rate_hz
         self._carry = b""
-        self._joined = False
+        self._messages = self._joined = messages
         self._counted_ns = 0.0
         self._device_ns = 0
         self._t_us: int | None = None
+        self._late = 0  # in a row
         self.period_ns = 1e9 / line_format.rate_hz
+        self.sure_s = 0.0 if line_format.t_us_column is None else WRAP_US / 2e6
 
-    def feed(self, raw: bytes) -> list[Event]:
-        """The events of the lines that these bytes complete; bad lines in a row are one."""
+    def feed(self, raw: bytes, arrival_ns: int) -> list[Event]:
+        del arrival_ns  # a line has an end: none waits for a time-out
+        raw = raw + b"\n" if self._messages else raw
         *lines, self._carry = (self._carry + raw).replace(b"\r", b"\n").split(b"\n")
         self._carry = self._carry[:MAX_LINE_BYTES]  # what is longer becomes a bad line
         events: list[Event] = []
@@ -81,17 +58,13 @@ class LineParser:
                 self._joined = True
             elif line.strip():
                 self._counted_ns += self.period_ns
-                event, last = self._parse(line), events[-1] if events else None
-                if isinstance(event, BadLines) and isinstance(last, BadLines):
-                    events[-1] = BadLines(last.count + 1, last.first)
-                else:
-                    events.append(event)
+                add(events, self._parse(line))
         return events
 
     def _parse(self, line: bytes) -> Event:
         wanted = self._format
         text = line[:MAX_LINE_BYTES].decode("latin-1").strip(", ;\t")
-        bad = BadLines(1, ascii(text[:40]))
+        bad = Bad(1, ascii(text[:40]))
         cells = _SEPARATORS.split(text)
         if wanted.off_marker and wanted.off_marker in cells:
             return LeadOff()
@@ -102,18 +75,25 @@ class LineParser:
         if len(line) >= MAX_LINE_BYTES or not all(low <= count <= high for count in counts):
             return bad
         if wanted.t_us_column is None:
-            return Row(counts, round(self._counted_ns))
+            return Sample(counts, round(self._counted_ns))
         t_us = _number(cells[wanted.t_us_column])
         return self._timed(counts, int(t_us)) if 0 <= t_us <= MAX_COUNT else bad
 
-    def _timed(self, counts: tuple[float, ...], t_us: int) -> Row:
-        """A row by the board's own clock."""
-        before, self._t_us = self._t_us, t_us
-        step_us = 0 if before is None else (t_us - before) % WRAP_US
-        restarted = before is not None and (step_us == 0 or step_us > WRAP_US // 2)
+    def _timed(self, counts: tuple[float, ...], t_us: int) -> Event:
+        """A sample by the board's own clock."""
+        step_us = 0 if self._t_us is None else (t_us - self._t_us) % WRAP_US
+        if self._t_us is not None and step_us == 0:
+            return Skipped("duplicate")
+        restarted = step_us > WRAP_US // 2
+        if restarted and (WRAP_US - step_us) * 1000 <= LATE_PERIODS * self.period_ns:
+            self._late += 1
+            if self._late <= LATE_MOST:
+                return Skipped("out-of-order")
+        self._t_us, self._late = t_us, 0
         step_ns = round(self.period_ns) if restarted else step_us * 1000
         self._device_ns += step_ns
-        return Row(counts, self._device_ns, restarted or step_ns > self._longest_ns, restarted)
+        missing = max(1, round(step_ns / self.period_ns) - 1) if step_ns > self._longest_ns else 0
+        return Sample(counts, self._device_ns, missing or int(restarted), restarted)
 
 
 def _number(cell: str) -> float:
