@@ -65,10 +65,17 @@ def sources(config: RunConfig) -> tuple[Source, ...]:
 
 
 def source(name: str, component: Component) -> Source:
-    """One source, not open."""
-    options = component.options.without("health")
-    made: Source = options.make(registry.find("source", component.kind), name=name)
-    return made
+    """A source; its [source.mask] is painted before anything else sees a picture of it."""
+    options = component.options
+    made: Source = options.without("health", "mask").make(
+        registry.find("source", component.kind), name=name
+    )
+    if "mask" not in options.values:
+        return made
+    from .preprocess.mask import Mask
+    from .sources.masked import Masked
+
+    return Masked(made, options.child("mask").make(Mask))
 
 
 def health(config: RunConfig, options: Table, manifest: Manifest, *, live: bool) -> Health | None:

@@ -17,6 +17,10 @@ Group = Literal["source", "step", "backend", "sink", "postprocess", "monitor"]
 BUILT_IN: dict[Group, dict[str, str]] = {
     "source": {
         "camera": "edge_runtime.sources.camera:Camera",
+        "rtsp": "edge_runtime.sources.rtsp:Rtsp",
+        "mjpeg": "edge_runtime.sources.mjpeg:Mjpeg",
+        "gstreamer": "edge_runtime.sources.gstreamer:GStreamer",
+        "picamera": "edge_runtime.sources.picamera:PiCamera",
         "video": "edge_runtime.sources.video:Video",
         "images": "edge_runtime.sources.images:Images",
         "shapes": "edge_runtime.sources.shapes:Shapes",
@@ -41,6 +45,10 @@ BUILT_IN: dict[Group, dict[str, str]] = {
         "resample": "edge_runtime.preprocess.resample:Resample",
         "window": "edge_runtime.preprocess.window:Window",
         "beats": "edge_runtime.preprocess.beats:Beats",
+        "crop": "edge_runtime.preprocess.crop:Crop",
+        "rotate": "edge_runtime.preprocess.rotate:Rotate",
+        "limit": "edge_runtime.preprocess.limit:Limit",
+        "motion": "edge_runtime.preprocess.motion:Motion",
     },
     "backend": {
         "tflite": "edge_runtime.backends.tflite:TFLite",
@@ -55,6 +63,7 @@ BUILT_IN: dict[Group, dict[str, str]] = {
         "tensors": "edge_runtime.postprocess.tensors:Tensors",
     },
     "monitor": {
+        "recorder": "edge_runtime.recording.recorder:Recorder",
         "rhythm": "edge_runtime.monitors.rhythm:Rhythm",
     },
     "sink": {

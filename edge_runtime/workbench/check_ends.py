@@ -26,7 +26,9 @@ from .predict import stepped
 
 Stream = Literal["image", "signal", ""]
 
-IMAGE_SOURCES = frozenset({"camera", "video", "images", "shapes"})
+IMAGE_SOURCES = frozenset(
+    {"camera", "rtsp", "mjpeg", "gstreamer", "picamera", "video", "images", "shapes"}
+)
 SIGNAL_SOURCES = frozenset(
     {"wfdb", "edf", "dicom-ecg", "csv", "ecgsyn"}
     | {"serial", "tcp", "udp", "mqtt", "stdin", "lsl", "brainflow", "polar"}

@@ -38,6 +38,8 @@ RECORDED = {
 }
 NEED_A_DEVICE = {
     "camera",
+    "camera-jetson",
+    "camera-rtsp",
     "ecg-cyton",
     "ecg-serial",
     "ecg-tcp",

@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 
 from edge_runtime.errors import BadOptionError, ConfigError, SourceLostError
+from edge_runtime.grabber.messages import Facts
 from edge_runtime.sources.camera import Camera
 
 
-def test_a_missing_camera_may_come_later():
+def test_s01_a_missing_camera_may_come_later():
     with pytest.raises(SourceLostError, match=r"front: /dev/video99: .*plugged in\?"):
         Camera(name="front", device="99").open()
 
@@ -26,13 +27,32 @@ def test_a_file_is_no_camera(tmp_path):
         Camera(device=str(file)).open()
 
 
-def test_a_device_that_gives_no_pictures_is_lost_and_named():
+@pytest.mark.parametrize("isolate", [True, False])
+def test_s01_a_device_that_gives_no_pictures_is_lost_and_named(isolate):
     with pytest.raises(SourceLostError, match="/dev/null cannot be opened: another program"):
-        Camera(device="/dev/null").open()
+        Camera(device="/dev/null", isolate=isolate).open()
+
+
+def test_a_mode_that_was_not_asked_for_is_said_aloud(caplog):
+    camera = Camera(width=1280, height=720, fps=30, fourcc="MJPG")
+
+    camera._warn_of_another_mode(Facts(640, 480, 15.0, "YUYV"))
+
+    for words in ("640x480, not the 1280x720", "rate of 15, not the 30", "YUYV, not the MJPG"):
+        assert words in caplog.text
+
+
+def test_a_mode_that_was_asked_for_or_is_not_told_gives_no_warning(caplog):
+    camera = Camera(width=640, height=480, fps=30, fourcc="MJPG")
+
+    camera._warn_of_another_mode(Facts(640, 480, 30.0, "MJPG"))
+    camera._warn_of_another_mode(Facts(640, 480, 0.0, ""))
+
+    assert not caplog.text
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="making a device node needs root")
-def test_a_camera_without_permission_names_the_group():
+def test_s01_a_camera_without_permission_names_the_group():
     with tempfile.TemporaryDirectory() as folder:
         Path(folder).chmod(0o755)
         node = Path(folder, "video0")
@@ -63,6 +83,7 @@ def test_it_reads_nothing_before_it_is_open_and_closes_twice():
         ({"fps": 0.0}, "fps"),
         ({"fourcc": "MJPEG"}, "fourcc"),
         ({"skip": -1}, "skip"),
+        ({"silent_s": 0.0}, "silent_s"),
     ],
 )
 def test_an_impossible_option_is_refused_by_name(options, key):

@@ -1,0 +1,1 @@
+"""Pictures of what happened, kept on disk within bounds."""
