@@ -4,7 +4,7 @@ VENV ?= .venv
 WHAT ?= ecg
 BIN := $(VENV)/bin
 
-.PHONY: demo test check legacy openvino soak kills crash-states clean
+.PHONY: demo test check legacy openvino soak kills crash-states endurance clean
 
 demo: $(VENV)/all.stamp
 	$(BIN)/edge-run demo $(WHAT)
@@ -30,6 +30,11 @@ crash-states: $(VENV)/dev.stamp
 # SIGKILL at random moments, ten thousand times: nothing that was accepted may be lost. Over an hour.
 kills: $(VENV)/dev.stamp
 	$(BIN)/python -m tests.kills --kills 10000
+
+# A day of ECG through a real pipeline, faults included: nothing grows, drifts or is lost in silence.
+endurance: $(VENV)/dev.stamp
+	mkdir -p build
+	nice -n 5 $(BIN)/python benchmarks/endurance.py --hours 24 --json build/endurance.json
 
 # Ten million results through the durable sink into a broker that fails all the time: 40 minutes.
 soak: $(VENV)/dev.stamp

@@ -26,6 +26,8 @@ VERBS = (
     "watch",
     "outbox",
     "command",
+    "ecg",
+    "replay",
 )
 
 

@@ -1,0 +1,1 @@
+"""A recording as a live source: the bench in a file, with faults on order."""
