@@ -84,9 +84,9 @@ def test_a_pipeline_that_ends_is_lost(camera):
 
 
 def test_s02_a_pipeline_that_hangs_is_killed_and_started_again(camera):
-    source = camera(silent_s=0.5)
+    source, before = camera(silent_s=0.5), psutil.Process().children()
     source.open()
-    (reader,) = psutil.Process().children()
+    (reader,) = set(psutil.Process().children()) - set(before)
     (launched,) = reader.children()
     os.kill(launched.pid, signal.SIGSTOP)
 
