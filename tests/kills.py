@@ -173,9 +173,10 @@ class Lane:
 
     def _finish(self) -> None:
         """A last life, stopped in good order when it has delivered everything."""
-        ups = self._listener.ups
+        log = self._folder / "device.log"
+        before = log.stat().st_size
         device = self._start()
-        wait_until(lambda: self._listener.ups > ups, 30)
+        wait_until(lambda: b"connected" in log.read_bytes()[before:], 30)  # hears SIGTERM now
         wait_until(lambda: self._accepted <= self._listener.seen, 120)
         device.terminate()
         device.join(60)
@@ -220,7 +221,7 @@ class Lane:
         most = 0
         for start, end in itertools.pairwise(marks):
             part = keys[start:end]
-            most = max(most, sum(key in seen for key in part))
+            most = max(most, len(seen.intersection(part)))
             seen.update(part)
         return most
 
