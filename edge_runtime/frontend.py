@@ -29,7 +29,6 @@ class Band:
 
     highpass_hz: float = 0.0
     lowpass_hz: float = 0.0
-    notch_hz: float = 0.0
     source: str = ""
 
 

@@ -18,7 +18,6 @@ MAX_SAMPLES = 256
 _PERIOD_NS = round(1e9 / RATE_HZ)
 _RESTART_NS = 1_000_000_000  # a clock that falls by more began anew
 
-SERVICE = "fb005c80-02e7-f387-1cad-8acd2d8df0c8"
 CONTROL = "fb005c81-02e7-f387-1cad-8acd2d8df0c8"
 DATA = "fb005c82-02e7-f387-1cad-8acd2d8df0c8"
 # Request "start measurement": type ECG; setting 0 (rate), one value, 130; setting 1 (resolution),
