@@ -52,7 +52,8 @@ class Frame(NamedTuple):
     `seq` counts the frames of one source from 0, at every stage anew; a jump says that
     something before this frame is missing. A signal's timestamps are those of its first sample.
     `state` is what its source was in when it came: "live", or "settling" or "gap" when filters
-    have not seen enough of it. `quality` is None until a step has judged it.
+    have not seen enough of it. `quality` is None until a step has judged it. `highpass_hz` is the
+    highest high-pass corner between the electrode and the source; None where nobody states it.
     """
 
     data: Array  # image (H, W, 3) uint8 in BGR order, or signal (samples, leads) float32 in mV
@@ -66,6 +67,7 @@ class Frame(NamedTuple):
     beat: BeatMark | None = None
     state: str = "live"
     quality: Quality | None = None
+    highpass_hz: float | None = None
 
 
 class Placement(NamedTuple):

@@ -25,10 +25,10 @@ class Channel:
 
 @dataclass(frozen=True, slots=True)
 class Band:
-    """What the front end filtered before we saw it; 0: nothing. Rules on shapes refuse by it."""
+    """What the front end filtered before we saw it; 0: nothing, None: not known."""
 
-    highpass_hz: float = 0.0
-    lowpass_hz: float = 0.0
+    highpass_hz: float | None = None
+    lowpass_hz: float | None = None
     source: str = ""
 
 

@@ -2,7 +2,8 @@
 
     type | time stamp, 64 bit LE | frame type | n x 24 bit LE, microvolts
 
-After Polar's "Polar Measurement Data Specification for 3rd Party". The stamp is that of the last
+After Polar's library polar-ble-sdk: PmdDataFrame, EcgData, PmdSetting,
+PmdControlPointResponse, TimeSystemExplained.md. The stamp is that of the last
 sample, in nanoseconds since 2000-01-01 by the sensor's own clock.
 """
 
@@ -25,7 +26,7 @@ DATA = "fb005c82-02e7-f387-1cad-8acd2d8df0c8"
 START = bytes((0x02, ECG, 0x00, 0x01, 0x82, 0x00, 0x01, 0x01, 0x0E, 0x00))
 STOP = bytes((0x03, ECG))
 
-_ERRORS = {  # of the control point, section "Error codes"
+_ERRORS = {  # PmdResponseCode in PmdControlPointResponse.swift
     1: "it does not know the command",
     2: "it does not measure ECG",
     3: "it does not support that",

@@ -57,8 +57,9 @@ class Rhythm:
         af_least_s: `af`, how long it must last.
         st_mv: `st`, the deviation.
         st_s: `st`, how long it must stay.
-        highpass_hz: highest high-pass corner between electrode and this source; below 0 when not
-            known. ST is refused above 0.05.
+        highpass_hz: highest high-pass corner between electrode and this source, where the source
+            states none; below 0 when not known. What a source states counts when it is higher.
+            ST is refused above 0.05.
         calibrated: the source's millivolts are true; else ST is refused.
         latched: mark life-threatening events as standing until somebody has seen them.
         evidence_s: length of the strip that goes with an event, up to 0.15 s after its decision.
@@ -117,22 +118,20 @@ class Rhythm:
             st_s,
         )
         self._families, self._latched, self._summary_s = rules, latched, summary_s
-        refused = {"st": st_refusal(highpass_hz, calibrated=calibrated)}
-        if beats == "detector":
-            refused["ventricular"] = "classes: a detector alone tells none"
-        self._refused = {name: why for name, why in refused.items() if why and name in rules}
+        self._highpass_hz, self._calibrated = highpass_hz, calibrated
         self._own, self._lead = beats == "detector", canonical_lead(lead)
         self._evidence_s = evidence_s
         self._evidence_leads = tuple(canonical_lead(name) for name in evidence_leads)
         self._stream = SignalStream()
         self._own_beats: OwnBeats | None = None
         self._end_ns: int | None = None  # of the signal so far
-        self._begin()
 
     def frame(self, frame: Frame) -> list[Outcome]:
         """Raises FrameError for an unusable signal, ConfigError when the lead is not there."""
         made: list[Decision] = []
         fresh = self._stream.starts_segment(frame)
+        if self._end_ns is None:
+            self._begin(frame)
         if fresh:
             self._column = self._find(frame)
             made += self._own_judged(self._own_beats.flush() if self._own_beats else [])
@@ -179,14 +178,23 @@ class Rhythm:
         self._own_beats = None
         return _outcomes(self._shown(made + self._watch.finish(self._end_ns)))
 
-    def _begin(self) -> None:
+    def _begin(self, frame: Frame) -> None:
         rules = rules_of(
             self._families, self._limits, latched=self._latched, summary_s=self._summary_s
         )
-        self._watch = Watch(rules, self._refused)
+        self._watch = Watch(rules, self._refused(frame))
         self._ring = StripRing(self._evidence_s + _KEEP_S)
         self._evidence = Evidence(self._ring, self._evidence_s, self._evidence_leads)
         self._frames = self._results = Condition("good")  # as last told
+
+    def _refused(self, frame: Frame) -> dict[str, str]:
+        """The families that can never judge this stream, and why."""
+        stated_hz = -1.0 if frame.highpass_hz is None else frame.highpass_hz
+        band_hz = max(stated_hz, self._highpass_hz)
+        why = {"st": st_refusal(band_hz, calibrated=self._calibrated)}
+        if self._own:
+            why["ventricular"] = "classes: a detector alone tells none"
+        return {name: text for name, text in why.items() if text and name in self._families}
 
     def _find(self, frame: Frame) -> int:
         if not self._lead:
@@ -203,7 +211,7 @@ class Rhythm:
         self._end_ns = at_ns + round(len(frame.data) * 1e9 / (frame.rate_hz or 1.0))
         if before_ns is not None and at_ns < before_ns - _STEP_NS:
             shown += self._shown(self._watch.finish(before_ns))
-            self._begin()
+            self._begin(frame)
             before_ns = None
         if before_ns is None:
             self._watch.condition(at_ns, self._frames)

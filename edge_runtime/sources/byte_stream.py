@@ -56,7 +56,6 @@ class ByteStream:
     ) -> None:
         check("silence_s", 0 <= silence_s < 1e9, "must be seconds, or 0 for never")
         self.name = name
-        self.filters = declared.filters
         self._transport, self._declared, self._silence_s = transport, declared, silence_s
         where, rate_hz = transport.where, declared.signal.rate_hz
         self._watch = RateWatch(where, rate_hz, least_hz=declared.least_rate_hz)

@@ -59,7 +59,6 @@ class Csv:
     """
 
     live = False
-    highpass_hz: float | None = None  # a table does not say
 
     def __init__(
         self,

@@ -13,7 +13,7 @@ from edge_runtime.framing.electrodes import Electrodes
 from edge_runtime.framing.events import Parser
 from edge_runtime.framing.lines import LineFormat, LineParser
 from edge_runtime.framing.packets import PacketFormat, PacketParser
-from edge_runtime.frontend import Band, Channel, FrontEnd, LeadOffRule, load
+from edge_runtime.frontend import Channel, FrontEnd, LeadOffRule, load
 
 from .leads import find_lead
 
@@ -41,7 +41,7 @@ class Wish:
 class Signal:
     """What its samples mean: mV = (count - zero_count) * mv_per_count, for each lead.
 
-    `electrodes` makes fresh eyes for electrodes that are off.
+    `electrodes` makes fresh eyes for electrodes that are off. `highpass_hz` as in `Frame`.
     """
 
     rate_hz: float
@@ -49,6 +49,7 @@ class Signal:
     mv_per_count: tuple[float, ...]
     zero_count: tuple[float, ...]
     electrodes: Callable[[], Electrodes]
+    highpass_hz: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +58,6 @@ class Declared:
 
     signal: Signal
     parser: Callable[[], Parser]
-    filters: Band
     baud: int
     least_rate_hz: float
     start: bytes
@@ -84,12 +84,12 @@ def declare(wish: Wish, *, messages: bool = False) -> Declared:
         mv_per_count=tuple(_gain(channel, wish.frontend) for channel in channels),
         zero_count=tuple(channel.zero_count for channel in channels),
         electrodes=lambda: Electrodes(rule.rule, leads, limits, hold),
+        highpass_hz=front_end.filters.highpass_hz,
     )
     columns = tuple(channel.column for channel in channels)
     return Declared(
         signal=signal,
         parser=_parser(wish, front_end, columns, rate_hz, messages=messages),
-        filters=front_end.filters,
         baud=front_end.baud,
         least_rate_hz=front_end.least_rate_hz,
         start=front_end.start.encode("latin-1"),

@@ -27,7 +27,7 @@ class DicomEcg:
 
     Wall times are the acquisition's date and time, in the zone that the file names, else in UTC;
     they count from `open()` when it has none. Samples that the file marks as padding are a gap.
-    `highpass_hz` is the corner that the file states, None where it is silent about a lead.
+    The high-pass corner is that which the file states, none where it is silent about a lead.
 
     Args:
         name: how results name this source.
@@ -62,7 +62,6 @@ class DicomEcg:
         if waveform is not None and waveform < 0:
             raise BadOptionError("waveform", "must be 0 or above")
         self.name = name
-        self.highpass_hz: float | None = None  # known from `open()` on
         self._path, self._leads, self._waveform = Path(path), leads, waveform
         self._pace, self._chunk_s = pace, chunk_s
         self._start_s, self._seconds, self._loop = start_s, seconds, loop
@@ -74,7 +73,6 @@ class DicomEcg:
         columns = _columns(waveform, self._leads, str(self._path))
         channels = [waveform.channels[column] for column in columns]
         corners = [c.highpass_hz for c in channels if c.highpass_hz is not None]
-        self.highpass_hz = max(corners) if len(corners) == len(channels) else None
         first, stop = part(
             str(self._path),
             self._start_s,
@@ -89,6 +87,7 @@ class DicomEcg:
             start_ns=wall_ns(waveform.start),
             chunk=chunk_samples(self._chunk_s, waveform.rate_hz),
             pace=self._pace,
+            highpass_hz=max(corners) if len(corners) == len(channels) else None,
         )
         passes = Passes(
             lambda: _stretches(waveform, columns, first, stop), stop - first, loop=self._loop

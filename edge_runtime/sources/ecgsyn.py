@@ -48,7 +48,6 @@ class EcgSyn:
     """
 
     live = False
-    highpass_hz: float | None = 0.0  # nothing was filtered
 
     def __init__(
         self,
@@ -110,6 +109,7 @@ class EcgSyn:
             start_ns=time.time_ns(),
             chunk=chunk_samples(self._chunk_s, self._ecg.rate_hz),
             pace=self._pace,
+            highpass_hz=0.0,
         )
         self._playback = Playback(tape, self._pull)
 

@@ -23,7 +23,7 @@ class Edf:
 
     EDF, EDF+C, EDF+D and BDF are read; the time between two records of EDF+D is a gap. Wall times
     are the file's start, taken as UTC, or count from `open()` when it has none (01.01.85 stands
-    for none). `highpass_hz` is the corner of the file's prefiltering, None where it is silent.
+    for none). The high-pass corner is that of the file's prefiltering.
 
     Args:
         name: how results name this source.
@@ -53,7 +53,6 @@ class Edf:
         check_pacing(pace, chunk_s)
         check_part(path, start_s, seconds)
         self.name = name
-        self.highpass_hz: float | None = None  # known from `open()` on
         self._path, self._leads = Path(path), leads
         self._pace, self._chunk_s = pace, chunk_s
         self._start_s, self._seconds, self._loop = start_s, seconds, loop
@@ -62,7 +61,6 @@ class Edf:
     def open(self) -> None:
         """Read the header and find the leads. Raises ConfigError, SourceLostError."""
         record = EdfRecording(self._path, self._leads)
-        self.highpass_hz = record.highpass_hz
         if not self._leads:
             left = [s for s in record.header.signals if s not in record.signals]
             listed = [f"{s.lead} ({s.unit})" for s in left if not s.annotates]
@@ -78,6 +76,7 @@ class Edf:
             start_ns=wall_ns(record.header.start) + record.first_onset_ns,
             chunk=chunk_samples(self._chunk_s, record.rate_hz),
             pace=self._pace,
+            highpass_hz=record.highpass_hz,
         )
         passes = Passes(lambda: record.stretches(first, stop), stop - first, loop=self._loop)
         self._playback = Playback(tape, passes.pull)

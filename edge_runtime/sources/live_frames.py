@@ -143,6 +143,7 @@ class LiveFrames:
             source=self._source,
             rate_hz=self._signal.rate_hz,
             leads=self._signal.leads,
+            highpass_hz=self._signal.highpass_hz,
         )
 
     def _complain(self, item: LeadOff | Bad) -> None:

@@ -105,6 +105,7 @@ class Tape:
     start_ns: int  # wall time of sample 0
     chunk: int  # samples per frame
     pace: Pace = "flat"
+    highpass_hz: float | None = None  # as in `Frame`
 
 
 class Playback:
@@ -216,6 +217,7 @@ class Playback:
             source=self._tape.source,
             rate_hz=self._tape.rate_hz,
             leads=self._tape.leads,
+            highpass_hz=self._tape.highpass_hz,
         )
         self._seq += 1
         return frame, end_ns + shift_ns

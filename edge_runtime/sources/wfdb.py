@@ -38,7 +38,6 @@ class Wfdb:
     """
 
     live = False
-    highpass_hz: float | None = None  # a WFDB header does not say
 
     def __init__(
         self,

@@ -18,6 +18,7 @@ from edge_runtime import frontend
 from edge_runtime.errors import BadOptionError, FrameError, LeadOffError
 from edge_runtime.frame import Frame
 from edge_runtime.framing.electrodes import Electrodes, Reading
+from edge_runtime.framing.events import Sample
 from edge_runtime.sources.declared import Signal, Wish, declare
 from edge_runtime.sources.live_frames import AmplitudeWatch
 from edge_runtime.sources.serial import Serial
@@ -71,15 +72,16 @@ def test_every_shipped_front_end_loads_and_names_where_its_facts_are_from(name):
     assert facts.title
     assert facts.sources
     assert facts.rate_hz > 0
-    assert (facts.filters.highpass_hz, facts.filters.lowpass_hz) == (0, 0) or facts.filters.source
+    band = facts.filters
+    assert (band.highpass_hz, band.lowpass_hz) == (None, None) or band.source
     wish = Wish(frontend=name, mv_per_count=0.001)
     assert declare(wish).parser().feed(b"", 0) == []
 
 
 def test_the_front_ends_that_the_documentation_names_are_there():
     assert {
-        *("ad8232", "ad8232-timed", "ads1292r", "ads1293", "max30003", "healthypi"),
-        *("healthypi5", "cyton", "cyton-ecg", "bitalino"),
+        *("ad8232", "ad8232-timed", "ads1292r", "ads1292r-v1", "ads1293", "max30003"),
+        *("healthypi", "healthypi5", "cyton", "cyton-ecg", "bitalino"),
     } <= set(NAMES)
 
 
@@ -157,15 +159,16 @@ def test_a_file_that_lacks_what_its_framing_needs_is_refused(framing, key):
 
 
 def test_what_was_filtered_before_is_told():
-    assert declare(Wish(frontend="ad8232")).filters.highpass_hz == 0.5
-    assert declare(Wish(frontend="cyton")).filters.highpass_hz == 0.0
+    assert declare(Wish(frontend="ad8232")).signal.highpass_hz == 0.5
+    assert declare(Wish(frontend="cyton")).signal.highpass_hz is None
 
 
 @pytest.mark.parametrize(
     ("name", "mv"),
     [
-        ("ads1292r", 2420 / 12 / 2**15),
-        ("max30003", 1000 / 20 / 2**31),
+        ("ads1292r", 2420 / 12 / 2**23 * 2**4),
+        ("ads1292r-v1", 2420 / 12 / 2**23 * 2**10),
+        ("max30003", 1000 / 20 / 2**17 / 2**14),
         ("cyton", 4500 / 24 / (2**23 - 1)),
         ("cyton-ecg", 4500 / 6 / (2**23 - 1)),
         ("bitalino", 3300 / 1024 / 1100),
@@ -174,6 +177,30 @@ def test_what_was_filtered_before_is_told():
 )
 def test_gains_are_those_of_reference_amplifier_and_converter(name, mv):
     assert declare(Wish(frontend=name)).signal.mv_per_count[0] == pytest.approx(mv, rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("name", "payload"),
+    [
+        ("ads1292r", struct.pack("<hhhh", -321, 5, 70, 15)),
+        ("ads1292r-v1", struct.pack("<hhhhx", -321, 5, 15, 70)),
+        ("ads1292r-v1", struct.pack("<hh16x", -321, 5)),
+        ("max30003", struct.pack("<5xiii", -321, 800, 70)),
+    ],
+)
+def test_each_sketch_of_a_board_is_read_by_its_own_front_end_alone(name, payload):
+    packet = b"\x0a\xfa" + struct.pack("<HB", len(payload), 2) + payload + b"\x00\x0b"
+    boards = ("ads1292r", "ads1292r-v1", "max30003")
+    read = {
+        board: [
+            event.counts
+            for event in declare(Wish(frontend=board)).parser().feed(packet * 4, 0)
+            if isinstance(event, Sample)
+        ]
+        for board in boards
+    }
+    assert read.pop(name) == [(-321,)] * 4
+    assert not any(read.values())
 
 
 # --- from a port
@@ -224,7 +251,7 @@ def test_s08_zeros_of_an_ads1292r_are_a_lead_that_is_off_and_none_is_inferred(po
     frames, errors = frames_of(source, 31, within_s=1.0)
     assert [type(error) for error in errors] == [LeadOffError]
     assert source.lead_off
-    counts = np.concatenate([frame.data for frame in frames])[:, 0] / (2420 / 12 / 2**15)
+    counts = np.concatenate([frame.data for frame in frames])[:, 0] / (2420 / 12 / 2**19)
     assert np.round(counts).tolist() == [*range(1, 21), 0, 0, *range(1, 9)]
     say(*range(1, 11))
     frames, errors = frames_of(source, 10)

@@ -224,6 +224,24 @@ def test_st_is_refused_once_where_the_chain_does_not_allow_it(
     assert [(e.phase, e.detail) for e in found if e.name == "st"] == [("cannot-say", reason)]
 
 
+@pytest.mark.parametrize(("stated_hz", "claimed_hz"), [(0.5, 0.05), (0.5, -1.0), (0.01, 0.5)])
+def test_of_two_statements_about_the_band_the_higher_corner_counts(stated_hz, claimed_hz) -> None:
+    at = times([0.8] * 80)
+    stream = [frame._replace(highpass_hz=stated_hz) for frame in st_stream(at, 0.3, 50)]
+    monitor = Rhythm(rules=("st",), highpass_hz=claimed_hz, calibrated=True)
+
+    (refusal,) = monitored(monitor, stream, list(beats(at, "N")))
+
+    assert refusal.detail == "band: the high-pass corner 0.5 Hz is above 0.05 Hz"
+
+
+def test_a_source_that_states_its_band_needs_no_word_in_the_run_file() -> None:
+    at = times([0.8] * 100)
+    stream = [frame._replace(highpass_hz=0.05) for frame in st_stream(at, 0.3, 20)]
+    found = monitored(Rhythm(rules=("st",), calibrated=True), stream, list(beats(at, "N")))
+    assert [event.phase for event in found] == ["onset", "end"]
+
+
 def st_stream(at: list[float], shift_mv: float, since: int) -> list:
     """Beats whose ST segment is moved from beat number `since` to 20 beats before the end."""
     samples = signal(at, "N", at[-1] + 2)

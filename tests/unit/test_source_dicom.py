@@ -79,14 +79,14 @@ def change(path: Path, **values: object) -> None:
 def test_a_real_file_is_as_pydicom_decodes_it(data: Path):
     path = data / "ecg" / "formats" / "other" / "cardio_sample.dcm"
 
-    frames = play(source := DicomEcg(name="ecg", path=str(path)))
+    frames = play(DicomEcg(name="ecg", path=str(path)))
 
     expected = pydicom.dcmread(path).waveform_array(0) / 1000  # its channels are in uV
     np.testing.assert_allclose(samples(frames), expected, atol=1e-6)
     assert frames[0].leads == LEADS
     assert frames[0].rate_hz == 500.0
     assert frames[0].timestamp_ns == 1_240_918_749 * 10**9  # 2009-04-28 11:39:09
-    assert source.highpass_hz == 0.16
+    assert frames[0].highpass_hz == 0.16
 
 
 def test_sensitivity_correction_and_baseline_make_millivolts(path, stored):
@@ -182,11 +182,9 @@ def test_a_waveform_that_cannot_be_is_told_in_one_line(path, values, problem):
 
 def test_a_lead_whose_high_pass_is_not_known_leaves_it_open(path):
     source = DicomEcg(name="ecg", path=str(path))
-    source.open()
-    assert source.highpass_hz == 0.05
+    assert play(source)[0].highpass_hz == 0.05
     change(path, FilterLowFrequency=None)
-    source.open()
-    assert source.highpass_hz is None
+    assert play(source)[0].highpass_hz is None
 
 
 def test_what_is_packed_or_big_endian_is_refused_before_it_is_unpacked(tmp_path):

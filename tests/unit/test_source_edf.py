@@ -199,8 +199,8 @@ def test_wall_time_is_the_files_own_or_now(file, changes, expected):
 def test_the_high_pass_that_the_file_states_is_known(file, prefilter, expected):
     at = 256 + 2 * (16 + 80 + 8 + 8 + 8 + 8 + 8)
     source = file(edf(counts(500), LEADS, changes={(at, 80): prefilter, (at + 80, 80): prefilter}))
-    source.open()
-    assert source.highpass_hz == expected
+    frames, _ = play(source)
+    assert frames[0].highpass_hz == expected
 
 
 def test_what_is_no_voltage_is_left_out_or_refused(file, caplog):
