@@ -1,11 +1,4 @@
-"""Windows of 10 s with a known truth, for benchmarks/quality.py: clean, noisy and hand-held ECG.
-
-Noise is added as the program `nst` of the WFDB Software Package does it (bemoody/wfdb, app/nst.c
-and app/sigamp.c): S is the squared peak-to-peak height of the QRS within 50 ms of the annotation
-over 8, N the square of the noise's root mean square over windows of 1 s less their means; both are
-means over the first 300, without the largest and the smallest twentieth. So 0 dB means about 7 dB
-more muscle noise than a ratio to the noise's whole power would.
-"""
+"""Windows of 10 s with a known truth, for benchmarks/quality.py: clean, noisy and hand-held ECG."""
 
 from __future__ import annotations
 
@@ -17,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from quality_noise import noise, qrs_power
 
 from edge_runtime.ecg.matching import AAMI, flutter_spans, match_beats
 from edge_runtime.ecg.quality import HOPS, QualityMeter
@@ -33,7 +27,7 @@ FIT = (  # DS1 of de Chazal, IEEE Trans Biomed Eng 51:1196 (2004)
 )
 PACED = ("102", "104", "107", "217")
 LEVELS_DB = (24, 18, 12, 6, 0, -6)
-KINDS = ("ma", "bw", "ma+bw", "motion")
+KINDS = ("ma", "bw", "ma+bw", "motion", "shifts")  # the last is for the tests alone
 NOISY_S = 60  # of every record, kind and level
 SEED = 2017
 
@@ -69,7 +63,7 @@ def mitdb_rows(data: Path, *, fit: bool) -> Iterator[Row]:
 
     With `fit`, those of the fit only; else all clean ones, and the noisy ones of the tests.
     """
-    noises = {name: _signal(data / "nstdb" / name, scale=True) for name in ("ma", "bw")}
+    recorded = {name: _signal(data / "nstdb" / name, scale=True)[0] for name in ("ma", "bw")}
     for header in sorted((data / "mitdb").glob("*.hea")):
         name = header.stem
         part = "fit" if name in FIT else "paced" if name in PACED else "test"
@@ -79,15 +73,14 @@ def mitdb_rows(data: Path, *, fit: bool) -> Iterator[Row]:
         yield from _rows(ecg, (name, part, "clean", 99), 5)
         if part == "fit" and not fit:
             continue
-        power = _qrs_power(ecg)
-        for number, kind in enumerate(KINDS):
+        power = qrs_power(ecg.samples, ecg.beats, ecg.rate_hz)
+        for number, kind in enumerate(KINDS[:-1] if fit else KINDS):
             for level_db in LEVELS_DB:
                 random = np.random.default_rng([SEED, int(name), number, level_db + 100])
                 piece = _cut(ecg, random)
-                noise = _noise(noises, kind, part, random) * math.sqrt(
-                    power / 10 ** (level_db / 10)
-                )
-                noisy = Ecg(piece.samples + noise, piece.rate_hz, piece.beats, piece.spans)
+                added = noise(recorded, kind, len(piece.samples), random, fit=fit)
+                added *= math.sqrt(power / 10 ** (level_db / 10))
+                noisy = replace(piece, samples=piece.samples + added)
                 yield from _rows(noisy, (name, part, kind, level_db), 5)
 
 
@@ -168,53 +161,3 @@ def _cut(ecg: Ecg, random: np.random.Generator) -> Ecg:
     spans = [(low - start, high - start) for low, high in ecg.spans]
     piece = ecg.samples[start : start + length]
     return Ecg(piece, ecg.rate_hz, ecg.beats[inside] - start, spans)
-
-
-def _noise(
-    noises: dict[str, tuple[Reals, float]], kind: str, part: str, random: np.random.Generator
-) -> Reals:
-    """Of N = 1. The first half of a noise record is for the fit, the second for the tests."""
-    length = round(NOISY_S * 360)
-    if kind == "motion":
-        return _unit(_motion(length, 360.0, random))
-    total = np.zeros(length)
-    for name in kind.split("+"):
-        half = len(noises[name][0]) // 2
-        first = 0 if part == "fit" else half
-        column = noises[name][0][first : first + half, int(random.integers(2))]
-        start = int(random.integers(0, half - length))
-        total += _unit(column)[start : start + length]
-    return (total - total.mean()) / math.sqrt(len(kind.split("+")))
-
-
-def _motion(count: int, rate_hz: float, random: np.random.Generator) -> Reals:
-    """Artificial jolts of an electrode: bumps and swings of 0.03 to 0.35 s, about two a second."""
-    signal = np.zeros(count)
-    at = random.exponential(0.45) * rate_hz
-    while at < count:
-        width = random.uniform(0.03, 0.35) * rate_hz
-        span = np.arange(max(0, int(at - 4 * width)), min(count, int(at + 4 * width)))
-        away = (span - at) / width
-        shape = np.exp(-0.5 * away**2) * (away if random.uniform() < 0.5 else 1.0)
-        signal[span] += random.standard_t(3) * shape
-        at += random.exponential(0.45) * rate_hz + 1
-    return signal
-
-
-def _unit(noise: Reals) -> Reals:
-    """Scaled to N = 1, as `sigamp -r` measures it."""
-    seconds = noise[: len(noise) // 360 * 360].reshape(-1, 360)[:300]
-    sizes = np.sqrt(np.mean((seconds - seconds.mean(axis=1, keepdims=True)) ** 2, axis=1))
-    return noise / _trimmed(sizes)
-
-
-def _qrs_power(ecg: Ecg) -> float:
-    half = round(0.05 * ecg.rate_hz)
-    inside = [b for b in ecg.beats.tolist() if half <= b < len(ecg.samples) - half]
-    heights = [float(np.ptp(ecg.samples[b - half : b + half + 1])) for b in inside[:300]]
-    return _trimmed(np.array(heights)) ** 2 / 8
-
-
-def _trimmed(values: Reals) -> float:
-    cut = len(values) // 20
-    return float(np.sort(values)[cut : len(values) - cut].mean())

@@ -20,6 +20,7 @@ from edge_runtime.interfaces import Step
 from edge_runtime.preprocess.bandpass import Bandpass
 from edge_runtime.preprocess.beats import Beats
 from edge_runtime.preprocess.leads import Leads
+from edge_runtime.preprocess.quality import QualityStep
 from edge_runtime.preprocess.resample import Resample
 from edge_runtime.preprocess.window import Window
 
@@ -62,6 +63,7 @@ def main() -> None:
             "bandpass + mains": lambda: [Bandpass(mains_hz=50)],
             "resample to 250": lambda: [Resample(rate_hz=250)],
             "window 10 s": lambda: [Window(length_s=10)],
+            "quality": lambda: [QualityStep()],
             "beats": lambda leads=leads: [Beats(lead=leads[1])],
             "leads, bandpass + mains, resample, beats": lambda leads=leads: [
                 Leads(names=leads),

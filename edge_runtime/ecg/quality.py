@@ -94,13 +94,17 @@ class QualityMeter:
 
     def _grade(self, window: Window) -> Quality:
         score = self._model.score(window.indices) if window.indices else 0.0
-        self._level = self._by_score(score)
+        level = self._by_score(score)
+        least_db = self._set.masked_db + (self._set.margin_db if self._level == "bad" else 0)
+        masked = window.indices is not None and window.indices.snr_db < least_db
+        self._level = "bad" if masked else level
         reasons = self._about_shapes(window)
         if self._level == "good":
             return Quality("limited" if reasons else "good", score, reasons)
         rhythm = self._about_rhythm(window) if self._level == "bad" else ""
         state = "limited" if rhythm else self._level
-        return Quality(state, score, (rhythm or "noise", *reasons))
+        cause = "masked" if masked and level != "bad" else "noise"
+        return Quality(state, score, (rhythm or cause, *reasons))
 
     def _by_score(self, score: float) -> str:
         """A worse state at once, a better one only with a margin: a score at a limit is steady."""

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 GRID_HZ = 125.0
 TOLERANCE_S = 0.1  # two detectors mean the same beat
+_AROUND = np.r_[-31:-7, 11:50]  # of an R peak, on the grid: what is not the QRS
 EDGE_S = 0.5  # no beat is compared this close to an end of the window: one may be undecided
 
 
@@ -34,9 +35,10 @@ class Indices(NamedTuple):
     agreement: float  # [bSQI] of two detectors: 2 * both / (first + second)
     baseline: float  # [basSQI] 1 - power in 0..1 Hz / in 0..40 Hz
     likeness: float  # the usual correlation of a beat with the third likest of the others
-    worst_likeness: float  # of the least like fifth of the beats
     contrast: float  # log10 of the usual QRS deflection / root mean square between beats
     steadiness: float  # smallest / largest QRS deflection, of the inner nine tenths
+    spacing: float  # two intervals around a beat / two usual ones; about 0.5 when it is false
+    snr_db: float  # the QRS over what lies between beats and does not repeat
 
 
 class Window(NamedTuple):
@@ -63,14 +65,14 @@ def measure(samples: Reals, beats: Places, rate_hz: float, settings: QualitySett
     if len(inner) >= 2:
         usual, steadiness = _heights(qrs, inner)
         noise = float(np.sqrt(np.mean(qrs[far] ** 2))) if far.any() else usual
-        likeness, worst = _likeness(shape, inner)
         indices = Indices(
             agreement=_agreement(inner, second_opinion(qrs), len(qrs)),
             baseline=baseline,
-            likeness=likeness,
-            worst_likeness=worst,
+            likeness=_likeness(shape, inner),
             contrast=math.log10(usual / max(noise, 1e-6)),
             steadiness=steadiness,
+            spacing=spacing(inner),
+            snr_db=snr_db(spectrum.band(0.5, 40), places, inner),
         )
     return Window(
         indices=indices,
@@ -174,8 +176,8 @@ def _heights(qrs: Reals, beats: Places) -> tuple[float, float]:
     return max(usual, 1e-6), low / max(high, 1e-6)
 
 
-def _likeness(shape: Reals, beats: Places) -> tuple[float, float]:
-    """How like the beats are to the third likest of the others: the median, and a low fifth.
+def _likeness(shape: Reals, beats: Places) -> float:
+    """How like the beats are to the third likest of the others: the median.
 
     The third, and not a template of all, so that beats of two kinds do not count as noise.
     """
@@ -185,9 +187,47 @@ def _likeness(shape: Reals, beats: Places) -> tuple[float, float]:
     cut = cut - cut.mean(axis=1, keepdims=True)
     cut /= np.maximum(np.sqrt((cut**2).sum(axis=1, keepdims=True)), 1e-9)
     alike = np.sort(cut @ cut.T, axis=1)  # the largest is that with itself
-    third = alike[:, max(0, len(inside) - 4)]
-    worst, usual = np.quantile(third, (0.2, 0.5)).tolist()
-    return usual, worst
+    return float(np.median(alike[:, max(0, len(inside) - 4)]))
+
+
+def spacing(beats: Places) -> float:
+    """The two intervals around a beat over two usual ones: the least, at most 1.
+
+    It counts where the intervals beside the two are usual, so that a beat that came between two
+    is told from the beats of a run and from a premature one with its pause.
+    """
+    intervals = np.diff(beats).astype(np.float64)
+    least = 1.0
+    for n in range(len(intervals) - 1):
+        others = np.delete(intervals, [n, n + 1])
+        usual = float(np.median(others)) if len(others) else float(intervals.max())
+        beside = intervals[[k for k in (n - 1, n + 2) if 0 <= k < len(intervals)]]
+        if np.all((beside > 0.75 * usual) & (beside < 1.3 * usual)):
+            least = min(least, float(intervals[n] + intervals[n + 1]) / (2 * usual))
+    return least
+
+
+def snr_db(signal: Reals, beats: Places, inner: Places) -> float:
+    """The power of the QRS, as `nst` has it, over that of the noise around the beats, in dB.
+
+    Noise is half of the mean squared difference to the second likest surroundings of another
+    beat, 0.25 s before to 0.4 s after the R peak without any QRS, less their means; the median of
+    the beats. So P and T waves are no noise, and beats of two kinds are none.
+    """
+    quiet = np.ones(len(signal))
+    for beat in beats.tolist():
+        quiet[max(beat - 7, 0) : beat + 11] = 0
+    height = float(np.median(np.ptp(signal[inner[:, None] + np.arange(-6, 7)], axis=1)))
+    counts = quiet[inner[:, None] + _AROUND]
+    around = signal[inner[:, None] + _AROUND] * counts
+    around -= counts * (around.sum(axis=1) / np.maximum(counts.sum(axis=1), 1))[:, None]
+    shared, power = counts @ counts.T, around**2 @ counts.T
+    unlike = (power + power.T - 2 * around @ around.T) / (2 * np.maximum(shared, 1))
+    unlike[shared < 15] = np.inf  # 0.12 s
+    second = np.sort(unlike, axis=1)[:, min(2, len(inner) - 1)]
+    known = second[np.isfinite(second)]
+    noise = float(np.median(known)) if len(known) else height**2
+    return 10 * math.log10(max(height**2 / 8, 1e-12) / max(noise, 1e-12))
 
 
 def _edge(hz: Reals, corner_hz: float) -> Reals:

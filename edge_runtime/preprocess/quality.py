@@ -19,9 +19,10 @@ class QualityStep:
 
     The score is the calibrated probability that the heart rate of those 10 s is right within
     5 bpm and the beats agree with the truth. States: "good"; "limited": for the rate only; "bad":
-    for nothing. Reasons: "noise", "flat"; "clipped", "baseline" and "mains" for shapes that cannot
-    be trusted; "settling" for the first 10 s and those after a gap; "no-beats" and
-    "fibrillation-like" for a rate that is not there in a signal that may be sound.
+    for nothing. Reasons: "noise", "flat"; "masked" for noise so large that it may pass for beats,
+    bad whatever the score; "clipped", "baseline" and "mains" for shapes that cannot be trusted;
+    "settling" for the first 10 s and those after a gap; "no-beats" and "fibrillation-like" for a
+    rate that is not there in a signal that may be sound.
 
     Nothing is delayed. A judgement is made every second and holds until the next, so that it is
     up to 1 s old; a frame that the second ends in is cut there. Put this step before `bandpass`,
