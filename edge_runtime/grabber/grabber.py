@@ -143,7 +143,7 @@ class Grabber:
             message, descriptors = b"", []
         kind, body = message[:1], message[1:]
         if kind == FRAME:
-            return self._frame(body)
+            return self._frame(message)
         if kind == OPENED:
             self.facts = Facts(*json.loads(body))
             self._ring = Ring((self.facts.height, self.facts.width, 3), descriptors[0])
@@ -159,9 +159,9 @@ class Grabber:
             raise ConfigError(f"{self._name}: {text}")
         return self._lose(text if kind == LOST else self._end())
 
-    def _frame(self, body: bytes) -> Frame:
+    def _frame(self, message: bytes) -> Frame:
         assert self._ring is not None
-        told = picture(body)
+        told = picture(message)
         seq = self._first_seq + told.seq
         self._next_seq = seq + 1
         if told.seq % _LISTEN_EVERY == 0:

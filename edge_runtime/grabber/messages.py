@@ -38,6 +38,6 @@ class Picture(NamedTuple):
         return FRAME + _PICTURE.pack(*self)
 
 
-def picture(body: bytes) -> Picture:
-    """The opposite of `Picture.packed`, without its first byte."""
-    return Picture(*_PICTURE.unpack(body))
+def picture(message: bytes) -> Picture:
+    """The opposite of `Picture.packed`."""
+    return Picture(*_PICTURE.unpack_from(message, 1))

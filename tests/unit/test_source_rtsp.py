@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -74,6 +75,15 @@ def test_pictures_come_in_order_and_fresh(rtsp_server, camera, codec, options):
     assert frames[-1].data.shape == (240, 320, 3)
     assert frames[-1].data.max() > 200
     assert time.monotonic_ns() - frames[-1].monotonic_ns < 1e9
+
+
+def test_the_first_keyframe_is_shown_and_the_next_not_waited_for(rtsp_server, camera):
+    source = camera(rtsp_server("--keyframe", "500").port)  # 20 seconds
+    started = time.monotonic()
+    source.open()
+
+    assert source.read(2.0) is not None
+    assert time.monotonic() - started < 10
 
 
 def test_a_picture_stays_as_it_is_while_anyone_holds_it_or_a_part_of_it(rtsp_port, camera):
@@ -175,6 +185,22 @@ def test_a_server_that_dies_is_lost_and_one_that_starts_again_is_found(rtsp_serv
         source.open()
     server.start()
     source.open()
+    assert source.read(2.0) is not None
+
+
+def test_a_camera_that_was_there_is_waited_for_while_it_starts_again(rtsp_server, camera):
+    server = rtsp_server()
+    source = camera(server.port)
+    source.open()
+    server.kill()
+    read_until_lost(source)
+    again = threading.Timer(0.5, server.start)
+    again.start()
+    try:
+        source.open()  # no second call, so no back-off, is needed
+    finally:
+        again.join()
+
     assert source.read(2.0) is not None
 
 
