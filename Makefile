@@ -4,7 +4,9 @@ VENV ?= .venv
 WHAT ?= ecg
 BIN := $(VENV)/bin
 
-.PHONY: demo test check legacy openvino soak kills crash-states endurance clean
+FAMILIES := keras torch litert-torch onnx2tf
+
+.PHONY: demo test check convert legacy openvino soak kills crash-states endurance clean
 
 demo: $(VENV)/all.stamp
 	$(BIN)/edge-run demo $(WHAT)
@@ -21,6 +23,11 @@ check: $(VENV)/dev.stamp
 # The backends on runtimes that cannot share an environment with the default ones.
 legacy openvino:
 	PYTHON=$(PYTHON) tests/runtimes.sh $@ .venv-$@
+
+# The converters with every framework: environments of 6 GB together, made once, then their tests.
+convert: $(VENV)/dev.stamp
+	for family in $(FAMILIES); do $(BIN)/edge-convert setup $$family || exit 1; done
+	EDGE_CONVERT_ALL=1 $(BIN)/python -m pytest tests/convert
 
 # A million states that power cuts may leave the outbox in: half an hour, goes on where it was.
 crash-states: $(VENV)/dev.stamp

@@ -1,0 +1,6 @@
+"""Calibration and evaluation data, prepared by the code that will prepare frames on the device."""
+
+from .cases import Cases, Truth
+from .reader import read
+
+__all__ = ["Cases", "Truth", "read"]

@@ -1,0 +1,116 @@
+"""What a file's outputs mean, case by case, read by the device's own postprocess."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from edge_runtime import build
+from edge_runtime.errors import FrameError
+from edge_runtime.frame import Array, BeatMark, Frame, Placement
+from edge_runtime.interfaces import TensorSpec
+from edge_runtime.manifest import Manifest
+from edge_runtime.outcome import Beats, Detection, Detections, Keypoints, Labels, Outcome
+from edge_runtime.preprocess.quantise import quantise
+
+from ..data.cases import Cases
+from .agreement import same_objects, same_top
+from .measure import Run
+from .scores import NOTHING
+
+_RANKED = 0.001  # a detection with less is not ranked: it changes no average precision to speak of
+_NEAR = 0.05  # of the picture's larger side: two places of a keypoint that are one
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """What one file says of every case; fields that its task does not have are None.
+
+    `called` is the best class whatever its score, (cases,); `found` all detections that have a
+    score, `shown` those that the manifest's threshold lets through; `points` (cases, points, 2).
+    """
+
+    called: Array | None = None
+    found: tuple[tuple[Detection, ...], ...] | None = None
+    shown: tuple[tuple[Detection, ...], ...] | None = None
+    points: Array | None = None
+
+
+def answers(manifest: Manifest, run: Run, cases: Cases, names: Sequence[str]) -> Answers:
+    """Read the outputs of a run; `names` are those that the manifest knows them by, in order.
+
+    Raises ConfigError when the manifest does not describe them.
+    """
+    rules = manifest.postprocess
+    specs = tuple(replace(spec, name=name) for spec, name in zip(run.outputs, names, strict=True))
+    if rules.kind in ("classification", "beats"):
+        every = replace(manifest, postprocess=replace(rules, threshold=0.0, top_k=1))
+        called = [_class(one) for one in _outcomes(every, run, cases, specs)]
+        return Answers(called=np.array(called, np.int64))
+    if rules.kind in ("detection", "anchors"):
+        low = replace(rules, threshold=min(_RANKED, rules.threshold))
+        ranked = replace(manifest, postprocess=low)
+        found = tuple(_objects(one) for one in _outcomes(ranked, run, cases, specs))
+        shown = tuple(_objects(one) for one in _outcomes(manifest, run, cases, specs))
+        return Answers(found=found, shown=shown)
+    if rules.kind == "keypoints":
+        places = [_places(one) for one in _outcomes(manifest, run, cases, specs)]
+        return Answers(points=np.array(places))
+    return Answers()
+
+
+def same(first: Answers, second: Answers, runs: tuple[Run, Run], cases: Cases) -> Array:
+    """Whether two files end in the same answer, (cases,) bool.
+
+    That is the same class; the same objects; keypoints within a twentieth of the picture; or, for
+    a task without any, the largest value of each output at the same place.
+    """
+    if first.called is not None and second.called is not None:
+        return np.asarray(first.called == second.called)
+    if first.shown is not None and second.shown is not None:
+        pairs = zip(first.shown, second.shown, strict=True)
+        return np.array([same_objects(one, other) for one, other in pairs])
+    if first.points is not None and second.points is not None:
+        sides = [
+            max(place.source_width, place.source_height) if place else 1
+            for place in cases.placements
+        ]
+        apart = np.linalg.norm(first.points - second.points, axis=-1).max(axis=-1, initial=0.0)
+        return np.asarray(apart <= _NEAR * np.array(sides))
+    return same_top(runs[0].values, runs[1].values)
+
+
+def _outcomes(
+    manifest: Manifest, run: Run, cases: Cases, specs: tuple[TensorSpec, ...]
+) -> Iterator[Outcome | None]:
+    """One outcome a case; None where the outputs hold a NaN."""
+    read = build.postprocess(manifest, specs)
+    nothing = np.zeros((0, 0), np.float32)
+    frame = Frame(nothing, 0, 0, 0, "case", beat=BeatMark(0, None, None))
+    tensors = run.tensors(run.values)
+    for case in range(len(cases)):
+        placement: Placement | None = cases.placements[case] if cases.placements else None
+        stored = [quantise(values[case], spec) for values, spec in zip(tensors, specs, strict=True)]
+        try:
+            yield read(stored, frame, placement)
+        except FrameError:
+            yield None
+
+
+def _class(outcome: Outcome | None) -> int:
+    if isinstance(outcome, Labels) and outcome.labels:
+        return outcome.labels[0].index
+    if isinstance(outcome, Beats) and outcome.beats:
+        return outcome.beats[0].index
+    return NOTHING
+
+
+def _objects(outcome: Outcome | None) -> tuple[Detection, ...]:
+    return outcome.detections if isinstance(outcome, Detections) else ()
+
+
+def _places(outcome: Outcome | None) -> list[tuple[float, float]]:
+    points = outcome.keypoints if isinstance(outcome, Keypoints) else ()
+    return [(point.x, point.y) for point in points]
