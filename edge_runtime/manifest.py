@@ -119,7 +119,7 @@ class OutputEntry:
 class PostprocessEntry:
     """How outputs become a result.
 
-    classification: `activation`, `top_k`, `threshold`.
+    classification: `activation`, `top_k`, `threshold`; `groups` reports sums of classes instead.
     detection:      outputs boxes, classes, scores, count; NMS is in the graph when there is a
                     `count`, else boxes are filtered here with `iou`.
     anchors:        raw `anchors` and `scores`, decoded with the grid in `strides`, then NMS.
@@ -129,6 +129,7 @@ class PostprocessEntry:
 
     kind: Literal["classification", "detection", "anchors", "keypoints", "beats", "tensors"]
     labels: str = ""  # file beside the manifest, one label a line
+    groups: str = ""  # such a file too: the group of each class, an empty line for none
     activation: Literal["none", "softmax", "sigmoid"] = "none"
     top_k: int = 5
     threshold: float = 0.0
@@ -191,9 +192,13 @@ class Manifest:
 
     def labels(self) -> tuple[str, ...]:
         """The label list; empty when the model has none. Raises ConfigError."""
-        if not self.postprocess.labels:
-            return ()
-        return read_labels(_inside(self.directory, self.postprocess.labels))
+        name = self.postprocess.labels
+        return read_labels(_inside(self.directory, name)) if name else ()
+
+    def groups(self) -> tuple[str, ...]:
+        """The group of each class, "" for none; empty without groups. Raises ConfigError."""
+        name = self.postprocess.groups
+        return read_labels(_inside(self.directory, name)) if name else ()
 
 
 def _inside(directory: Path, relative: str) -> Path:
@@ -216,7 +221,7 @@ def read_labels(path: Path) -> tuple[str, ...]:
     if not all(len(pair) == 2 and pair[0].isdigit() for pair in numbered):
         return tuple(lines)
     by_index = {int(index): label for index, label in numbered}
-    return tuple(by_index.get(index, "") for index in range(max(by_index) + 1))
+    return tuple(by_index.get(index, "") for index in range(max(by_index, default=-1) + 1))
 
 
 def read(path: Path) -> Manifest:

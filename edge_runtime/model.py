@@ -213,5 +213,5 @@ class Model:
 def _reported(manifest: Manifest) -> tuple[str, ...]:
     """Every label that a result may bear; classes without a name are not among them."""
     rules = manifest.postprocess
-    names = manifest.labels()[1 if rules.background else 0 :]
+    names = manifest.groups() or manifest.labels()[1 if rules.background else 0 :]
     return tuple(dict.fromkeys(name for name in (*names, rules.unsure) if name))

@@ -13,6 +13,7 @@ from edge_runtime.manifest import Manifest
 from edge_runtime.outcome import Label, Labels
 from edge_runtime.preprocess.quantise import dequantise
 
+from .groups import Groups
 from .outputs import Names, activate, find
 
 
@@ -21,6 +22,9 @@ class Classification:
 
     Equal scores stand in the order of their classes. Scores are compared as they are stored, and
     an 8-bit one is made real by a table; a softmax needs all of them real first.
+
+    With `groups`, the scores of the classes of a group are summed and the groups are reported,
+    numbered in the order in which the file first names them; classes of no group are left out.
 
     Raises ConfigError when the manifest names no scores or cannot be right.
     """
@@ -33,6 +37,9 @@ class Classification:
         self._names = Names.of(manifest)
         self._first = max(0, (1 if self._names.background else 0) - self._names.offset)
         self._table = _table(self._scores.spec, rules.activation)
+        self._groups = Groups.of(manifest, self._scores.spec)
+        if self._groups:
+            self._names, self._first, self._table = Names(self._groups.names, 0, False), 0, []
 
     def __call__(
         self, outputs: Sequence[Array], frame: Frame, placement: Placement | None
@@ -43,6 +50,8 @@ class Classification:
             scores = self._scores.raw(outputs).reshape(-1).astype(np.int16)
         else:
             scores = activate(self._scores.real(outputs).reshape(-1), self._rules.activation)
+        if self._groups:
+            scores = self._groups.summed(scores)
         return Labels(tuple(self._best(scores)))
 
     def _best(self, scores: Array) -> Iterator[Label]:

@@ -154,6 +154,28 @@ def test_the_scores_are_bit_for_bit_those_of_a_hand_written_loop(examples, data,
                 assert label.score == float(np.float32(expected[label.index])), path
 
 
+def test_a_cat_is_a_cat_and_a_parrot_is_neither_cat_nor_dog(examples, data):
+    with opened(examples, "cat-dog") as model:
+        found = {
+            name: [
+                (one.label, one.score)
+                for one in model(picture(data / "images" / name)).outcome.labels
+            ]
+            for name in ("cat.bmp", "cat_1080p.jpg", "parrot.jpg", "burger.jpg", "squat.bmp")
+        }
+        dogs = sorted((data / "images/cifar10/dog").glob("*.jpg"))
+        called = Counter(
+            label.label for path in dogs for label in model(picture(path)).outcome.labels
+        )
+
+    for cat in ("cat.bmp", "cat_1080p.jpg"):
+        ((label, score),) = found.pop(cat)
+        assert (label, score > 0.9) == ("cat", True)
+    assert not any(found.values()), found
+    assert called["dog"] >= 10  # of 20 pictures of 32 x 32
+    assert called["cat"] <= 2
+
+
 def test_three_cats_and_a_dog_are_found_where_they_were_recorded(examples, data):
     expected = recorded(data, "ssd-mobilenet-v1-coco")["cats_and_dogs.jpg"][:4]
 
