@@ -11,6 +11,9 @@ import numpy as np
 from edge_runtime.ecg.beat import Interval, Rhythm, Template
 from edge_runtime.ecg.leads import canonical_lead
 from edge_runtime.ecg.qrs import QrsDetector, RPeak
+from edge_runtime.ecg.rhythm.fibrillation import RunningScore
+from edge_runtime.ecg.rhythm.heartbeat import HeartBeat, Wave
+from edge_runtime.ecg.rhythm.irregularity import reaches
 from edge_runtime.ecg.shape import shape_features
 from edge_runtime.ecg.stream import SignalStream
 from edge_runtime.errors import BadOptionError, ConfigError
@@ -35,11 +38,12 @@ class Beats:
     """One frame per beat, as soon as its window is whole.
 
     A frame holds (samples, channels), `beat` with the time of the R peak and the rhythm, and the
-    features `rr` (8,) float32 (see `ecg.beat.RR_FEATURES`), `shape` (7,) (`ecg.shape`), and
-    `context`, the one after the other. There is no look-ahead but the window itself. The channels
-    are the lead and, with `template`, the running median of the last beats and the difference
-    from it. Beats whose window does not lie wholly in the stream, or in its part since a gap, are
-    not given.
+    features `rr` (8,) float32 (see `ecg.beat.RR_FEATURES`), `shape` (7,) (`ecg.shape`),
+    `context`, the one after the other, and `fibrillation` (1,), how much the last 30 s look like
+    it (`ecg.rhythm.fibrillation.RunningScore`; 0 where the window leaves out the P wave). There
+    is no look-ahead but the window itself. The channels are the lead and, with `template`, the
+    running median of the last beats and the difference from it. Beats whose window does not lie
+    wholly in the stream, or in its part since a gap, are not given.
 
     Args:
         lead: the lead to use, by any spelling; "" for the first one.
@@ -120,6 +124,7 @@ class Beats:
         self._detector = QrsDetector(rate_hz)
         self._rhythm = Rhythm()
         self._template = Template(self._length, self._memory)
+        self._fibrillation = RunningScore()
         self._waiting: deque[_Waiting] = deque()
         self._last_position = -1.0
         self._held, self._from = np.empty(0, np.float32), 0
@@ -168,14 +173,24 @@ class Beats:
         timestamp_ns, _ = self._stream.dates(waiting.peak.position)
         interval = waiting.interval
         shape = shape_features(window, template, self._before, self._stream.rate_hz)
-        context = np.concatenate([interval.features, shape])
         return self._stream.make(
             data,
             waiting.peak.sample - self._before,
             leads=tuple(leads),
-            features={"rr": interval.features, "shape": shape, "context": context},
+            features={
+                "rr": interval.features,
+                "shape": shape,
+                "context": np.concatenate([interval.features, shape]),
+                "fibrillation": self._likeness(timestamp_ns, interval.rr_s, window),
+            },
             beat=BeatMark(timestamp_ns, interval.rr_s, interval.rate_bpm),
         )
+
+    def _likeness(self, at_ns: int, rr_s: float | None, window: Signal) -> Signal:
+        """(1,) how much the beats of the last 30 s look like fibrillation."""
+        wave = Wave(window, self._before, self._stream.rate_hz)
+        beat = HeartBeat(at_ns, rr_s, "?", wave if reaches(wave) else None)
+        return np.array([self._fibrillation.beat(beat)], np.float32)
 
 
 def _up(deflection: Signal) -> float:

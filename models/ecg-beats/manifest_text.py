@@ -1,4 +1,4 @@
-"""The text of model.toml, with digests and measured figures filled in."""
+"""The text of model.toml, with digests and measured figures filled in, and pictures of them."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from drawing import confusion_svg, curves_svg
+
 _TEXT = """name = "ecg-beats"
-version = "1.0.0"
+version = "1.1.0"
 task = "beats"
 summary = "Heart beats of one lead (MLII) as N, S or V by AAMI; engineering use, no medical device"
 licence = "Apache-2.0; trained on the MIT-BIH Arrhythmia Database (ODC-By 1.0), see README.md"
@@ -40,6 +42,13 @@ dtype = "float32"
 
 [[input]]
 name = "1"
+kind = "feature"
+feature = "fibrillation"  # how much the last 30 s look like it: mutes S
+shape = [1, 1]
+dtype = "float32"
+
+[[input]]
+name = "2"
 kind = "signal"
 shape = [1, 225, 3]
 dtype = "float32"
@@ -55,6 +64,9 @@ meaning = "scores"
 [postprocess]
 kind = "beats"
 labels = "labels.txt"
+# To leave out what is not sure, name it; README.md says what each threshold costs:
+#   threshold = 0.7
+#   unsure = "?"
 
 [golden]
 file = "golden.npz"
@@ -88,6 +100,16 @@ def manifest_text(folder: Path, report: Mapping[str, Any]) -> str:
         tolerance=0.1,
         accuracy="\n".join(lines) + "\n",
     )
+
+
+def pictures(folder: Path, report: Mapping[str, Any]) -> None:
+    """What the TFLite file of the first run called the beats of DS2, and the losses of all runs."""
+    counts, rows = report["runs"][0]["confusion"]["tflite"], ("N", "S", "V", "F", "Q", "-")
+    table = [[counts.get(f"{given}>{called}", 0) for called in "NSV-"] for given in rows]
+    names = (*rows[:-1], "false detection"), ("N", "S", "V", "missed")
+    (folder / "confusion.svg").write_text(confusion_svg(table, *names), encoding="utf-8")
+    losses = {f"seed {run['seed']}": run["loss"] for run in report["runs"]}
+    (folder / "training.svg").write_text(curves_svg(losses, "Loss on DS1"), encoding="utf-8")
 
 
 def _digest(path: Path) -> str:

@@ -42,7 +42,8 @@ class BeatBatches(keras.utils.PyDataset):  # type: ignore[misc]
 
     def __init__(self, records: Sequence[RecordBeats], seed: int) -> None:
         super().__init__()
-        self._beat, self._rr, self._class = stacked(records)
+        inputs, self._class = stacked(records)
+        self._beat, self._rr = inputs["beat"], inputs["rr"]
         self._random = np.random.default_rng(seed)
         self.on_epoch_end()
 
@@ -85,16 +86,16 @@ class BeatBatches(keras.utils.PyDataset):  # type: ignore[misc]
 
 def stacked(
     records: Sequence[RecordBeats],
-) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int64]]:
-    """The N, S and V beats of some records, and their index in LABELS."""
+) -> tuple[dict[str, NDArray[np.float32]], NDArray[np.int64]]:
+    """The N, S and V beats of some records as inputs, and their index in LABELS."""
     wanted = [np.isin(record.classes, LABELS) for record in records]
     pairs = list(zip(records, wanted, strict=True))
+    inputs = {
+        name: np.concatenate([record.inputs()[name][keep] for record, keep in pairs])
+        for name in records[0].inputs()
+    }
     classes = np.concatenate([record.classes[keep] for record, keep in pairs])
-    return (
-        np.concatenate([record.beat[keep] for record, keep in pairs]),
-        np.concatenate([record.rr[keep] for record, keep in pairs]),
-        np.searchsorted(np.array(LABELS), classes),
-    )
+    return inputs, np.searchsorted(np.array(LABELS), classes)
 
 
 def build(length: int, channels: int, features: int, *, folded: bool = False) -> keras.Model:
@@ -116,8 +117,13 @@ def build(length: int, channels: int, features: int, *, folded: bool = False) ->
     return keras.Model([beat, rr], layers.Dense(len(LABELS), name="logits")(x))
 
 
-def train(records: Sequence[RecordBeats], seed: int, verbose: int = 2) -> keras.Model:
-    """Fit on some patients for a fixed number of epochs; nothing else is looked at."""
+def train(
+    records: Sequence[RecordBeats], seed: int, verbose: int = 2
+) -> tuple[keras.Model, list[float]]:
+    """Fit on some patients for a fixed number of epochs; nothing else is looked at.
+
+    Gives the network and the loss of each epoch.
+    """
     keras.utils.set_random_seed(seed)
     model = build(records[0].beat.shape[1], records[0].beat.shape[2], records[0].rr.shape[1])
     batches = BeatBatches(records, seed)
@@ -126,5 +132,5 @@ def train(records: Sequence[RecordBeats], seed: int, verbose: int = 2) -> keras.
         optimizer=keras.optimizers.AdamW(rate, weight_decay=1e-3),
         loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
     )
-    model.fit(batches, epochs=EPOCHS, verbose=verbose, callbacks=[Averaged(EPOCHS * 3 // 5)])
-    return model
+    told = model.fit(batches, epochs=EPOCHS, verbose=verbose, callbacks=[Averaged(EPOCHS * 3 // 5)])
+    return model, [round(float(loss), 4) for loss in told.history["loss"]]

@@ -49,8 +49,13 @@ class RecordBeats:
     name: str
     beat: NDArray[np.float32]  # (beats, 225, 3)
     rr: NDArray[np.float32]  # (beats, 15): intervals and shape, the feature `context`
+    fibrillation: NDArray[np.float32]  # (beats, 1): the feature of that name
     classes: NDArray[np.str_]  # (beats,)
     missed: tuple[str, ...]
+
+    def inputs(self) -> dict[str, NDArray[np.float32]]:
+        """What the deployed network takes, by name."""
+        return {"beat": self.beat, "rr": self.rr, "fibrillation": self.fibrillation}
 
 
 def steps() -> tuple[Step, ...]:
@@ -90,6 +95,7 @@ def read_record(folder: Path, name: str) -> RecordBeats:
         name,
         np.stack([beats[index].data for index in kept]).astype(np.float32),
         np.stack([beats[index].features["context"] for index in kept]).astype(np.float32),
+        np.stack([beats[index].features["fibrillation"] for index in kept]).astype(np.float32),
         classes,
         tuple(letter for at, (_, letter) in enumerate(reference) if at not in seen),
     )

@@ -17,17 +17,27 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-sys.path[:0] = [str(Path(__file__).resolve().parent), str(Path(__file__).resolve().parents[2])]
+sys.path[:0] = [str(Path(__file__).resolve().parents[at]) for at in (0, 1, 2)]
 
 import export
 import network
 import numpy as np
 from export import Floats
-from manifest_text import manifest_text
+from manifest_text import manifest_text, pictures
 from records import DS1, DS2, FOLDS, LABELS, RecordBeats, read_record
-from scoring import best_bias, confusion, scores, with_and_without
+from scoring import (
+    best_bias,
+    calibration,
+    confusion,
+    gated,
+    scores,
+    softmax,
+    temperature,
+    with_and_without,
+)
 
 CALIBRATION = 200  # beats of each class
 GOLDEN = 12  # beats of each class
@@ -44,7 +54,7 @@ def main() -> None:
         records[name] = read_record(options.data, name)
         print(f"record {name}: {Counter(records[name].classes.tolist())}", flush=True)
     train, test = [records[n] for n in DS1], [records[n] for n in DS2]
-    report: dict[str, object] = {"versions": _versions(), "seeds": options.seeds, "runs": []}
+    report: dict[str, Any] = {"versions": _versions(), "seeds": options.seeds, "runs": []}
     report["beats"] = {
         "DS1": Counter(c for r in train for c in r.classes.tolist()),
         "DS2": Counter(c for r in test for c in r.classes.tolist()),
@@ -52,14 +62,14 @@ def main() -> None:
         "DS2 missed": Counter(c for r in test for c in r.missed),
     }
     report["patients"] = _patients(train, test)
-    bias, report["cross-validation on DS1"] = _cross_validated(train)
-    report["bias"] = bias.tolist()
+    settings, report["cross-validation on DS1"] = _cross_validated(train)
+    report["bias"], report["temperature"] = settings[0].tolist(), settings[1]
     for at, seed in enumerate(options.seeds):
         print(f"seed {seed}: training on {len(train)} records", flush=True)
-        model = network.train(train, seed)
-        deployed = export.with_scores(model, bias)
+        model, losses = network.train(train, seed)
+        deployed = export.with_scores(model, *settings)
         figures = _quantised(deployed, train, test, options.out if at == 0 else None, seed)
-        report["runs"].append({"seed": seed, **figures})  # type: ignore[attr-defined]
+        report["runs"].append({"seed": seed, "loss": losses, **figures})
         print(json.dumps(figures["DS2"], indent=1), flush=True)
     if options.leak:
         report["random split"] = _leak(train + test)
@@ -80,25 +90,45 @@ def _options() -> argparse.Namespace:
     return options
 
 
-def _cross_validated(train: Sequence[RecordBeats]) -> tuple[Floats, dict[str, object]]:
-    """Train on two parts of DS1, call the third, in turn: a class bias, and scores with it."""
+def _cross_validated(
+    train: Sequence[RecordBeats],
+) -> tuple[tuple[Floats, float], dict[str, object]]:
+    """Train on two parts of DS1, call the third, in turn.
+
+    Gives a class bias and a temperature, and scores with and without the gate and the bias.
+    """
     called: Scores = {}
     for at, fold in enumerate(FOLDS):
         print(f"cross-validation {at + 1} of {len(FOLDS)}", flush=True)
-        model = network.train([r for r in train if r.name not in fold], at)
+        model, _ = network.train([r for r in train if r.name not in fold], at)
         for record in train:
             if record.name in fold:
-                called[record.name] = model.predict(
-                    {"beat": record.beat, "rr": record.rr}, batch_size=4096, verbose=0
-                )
-    bias = best_bias(train, called)
-    moved = {name: logits + bias for name, logits in called.items()}
-    figures: dict[str, object] = {
-        "without bias": scores(confusion(train, called)),
-        "with bias": scores(confusion(train, moved)),
+                called[record.name] = _predicted(model, record)
+    held = {record.name: gated(record, called[record.name]) for record in train}
+    bias = best_bias(train, held)
+    moved = {record.name: gated(record, called[record.name] + bias) for record in train}
+    divisor = temperature(train, {name: logits + bias for name, logits in called.items()})
+    cooled = {
+        record.name: softmax(gated(record, (called[record.name] + bias) / divisor))
+        for record in train
     }
-    print(f"bias {bias.tolist()}: {json.dumps(figures)}", flush=True)
-    return bias, figures
+    figures: dict[str, object] = {
+        "plain": scores(confusion(train, called)),
+        "with gate": scores(confusion(train, held)),
+        "with gate and bias": scores(confusion(train, moved)),
+        "calibration": {
+            "before": calibration(train, {name: softmax(x) for name, x in moved.items()}),
+            "after": calibration(train, cooled),
+        },
+    }
+    print(f"bias {bias.tolist()}, temperature {divisor:.2f}: {json.dumps(figures)}", flush=True)
+    return (bias, divisor), figures
+
+
+def _predicted(model: network.keras.Model, record: RecordBeats) -> Floats:
+    names = {tensor.name for tensor in model.inputs}
+    inputs = {name: values for name, values in record.inputs().items() if name in names}
+    return np.asarray(model.predict(inputs, batch_size=4096, verbose=0), np.float32)
 
 
 def _quantised(
@@ -109,30 +139,27 @@ def _quantised(
     seed: int,
 ) -> dict[str, object]:
     """Make both files, score them on the test patients; keep them when `out` is given."""
-    beat, rr = _balanced(train, CALIBRATION, seed)
+    cases = _balanced(train, CALIBRATION, seed)
+    tflite = export.tflite_int8(deployed, cases)
     contents = {
-        "tflite": export.tflite_int8(deployed, beat, rr),
-        "onnx": export.onnx_int8(deployed, beat, rr),
+        "tflite": tflite,
+        "onnx": export.onnx_int8(deployed, cases, export.input_order(tflite)),
     }
     runs = {
         "tflite": export.run_tflite(contents["tflite"]),
         "onnx": export.run_onnx(contents["onnx"]),
     }
-    called: dict[str, Scores] = {
-        "float": {
-            r.name: deployed.predict({"beat": r.beat, "rr": r.rr}, batch_size=4096, verbose=0)
-            for r in test
-        }
-    }
+    called: dict[str, Scores] = {"float": {r.name: _predicted(deployed, r) for r in test}}
     for kind, run in runs.items():
-        called[kind] = {r.name: _each(run, r.beat, r.rr) for r in test}
+        called[kind] = {r.name: _each(run, r.inputs()) for r in test}
         print(f"{kind}: {len(contents[kind])} bytes, scored", flush=True)
     if out:
         for kind, content in contents.items():
             (out / NAMES[kind]).write_bytes(content)
-        _golden(out / "golden.npz", train, deployed, runs)
+        _golden(out / "golden.npz", train, deployed, runs, export.input_order(tflite))
     return {
         "DS2": {kind: with_and_without(test, values) for kind, values in called.items()},
+        "calibration": {kind: calibration(test, values) for kind, values in called.items()},
         "confusion": {
             kind: {f"{a}>{b}": n for (a, b), n in sorted(confusion(test, values).items())}
             for kind, values in called.items()
@@ -142,16 +169,16 @@ def _quantised(
     }
 
 
-def _balanced(records: Sequence[RecordBeats], each: int, seed: int) -> tuple[Floats, Floats]:
-    beat, rr, classes = network.stacked(records)
+def _balanced(records: Sequence[RecordBeats], each: int, seed: int) -> dict[str, Floats]:
+    inputs, classes = network.stacked(records)
     random = np.random.default_rng(seed)
     rows = [random.choice(np.flatnonzero(classes == k), each, replace=False) for k in range(3)]
     order = random.permutation(np.concatenate(rows))
-    return beat[order], rr[order]
+    return {name: values[order] for name, values in inputs.items()}
 
 
-def _each(run: export.Run, beat: Floats, rr: Floats) -> Floats:
-    return np.concatenate([run(beat[at : at + 1], rr[at : at + 1]) for at in range(len(beat))])
+def _each(run: export.Run, cases: export.Inputs) -> Floats:
+    return np.concatenate([run(case) for case in export.each_case(cases)])
 
 
 def _same(one: Mapping[str, Floats], other: Mapping[str, Floats]) -> float:
@@ -164,28 +191,23 @@ def _golden(
     train: Sequence[RecordBeats],
     deployed: network.keras.Model,
     runs: Mapping[str, export.Run],
+    order: Sequence[str],
 ) -> None:
     """Beats of training patients with the scores of the INT8 TFLite file, and of the float net.
 
     Only beats that are no near tie, and on which both files and the float network agree: there,
     whoever differs is wrong.
     """
-    beat, rr = _balanced(train, 16 * GOLDEN, seed=0)
-    int8, other = _each(runs["tflite"], beat, rr), _each(runs["onnx"], beat, rr)
-    real = deployed.predict({"beat": beat, "rr": rr}, verbose=0)
+    cases = _balanced(train, 16 * GOLDEN, seed=0)
+    int8, other = _each(runs["tflite"], cases), _each(runs["onnx"], cases)
+    real = deployed.predict(cases, verbose=0)
     apart = np.maximum(np.abs(int8 - other), np.abs(int8 - real)).max(axis=1)
     top = np.sort(int8, axis=1)
     clear = np.flatnonzero((top[:, -1] - top[:, -2] > 0.3) & (apart < GOLDEN_APART))
     rows = np.concatenate([clear[int8[clear].argmax(1) == k][:GOLDEN] for k in range(3)])
-    np.savez_compressed(
-        path,
-        **{
-            "input/0": rr[rows][:, None],
-            "input/1": beat[rows][:, None],
-            "output/0": int8[rows][:, None],
-            "float/0": real[rows][:, None],
-        },
-    )
+    inputs = {f"input/{at}": cases[name][rows][:, None] for at, name in enumerate(order)}
+    outputs = {"output/0": int8[rows][:, None], "float/0": real[rows][:, None]}
+    np.savez_compressed(path, **inputs, **outputs)
 
 
 def _leak(records: Sequence[RecordBeats]) -> dict[str, float]:
@@ -195,14 +217,11 @@ def _leak(records: Sequence[RecordBeats]) -> dict[str, float]:
     for record in records:
         coin = random.random(len(record.classes)) < 0.5
         for side, rows in zip(halves, (coin, ~coin), strict=True):
-            arrays = (record.beat[rows], record.rr[rows], record.classes[rows])
-            side.append(RecordBeats(record.name, *arrays, ()))
+            arrays = (values[rows] for values in record.inputs().values())
+            side.append(RecordBeats(record.name, *arrays, record.classes[rows], ()))
     print("random split: training (for comparison only, not kept)", flush=True)
-    model = network.train(halves[0], 1)
-    called = {
-        r.name: model.predict({"beat": r.beat, "rr": r.rr}, batch_size=4096, verbose=0)
-        for r in halves[1]
-    }
+    model, _ = network.train(halves[0], 1)
+    called = {record.name: gated(record, _predicted(model, record)) for record in halves[1]}
     return scores(confusion(halves[1], called))
 
 
@@ -221,10 +240,11 @@ def _versions() -> dict[str, str]:
     return {"python": platform.python_version(), **{name: version(name) for name in packages}}
 
 
-def _write(out: Path, report: dict[str, object]) -> None:
+def _write(out: Path, report: dict[str, Any]) -> None:
     (out / "scores.json").write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
     (out / "labels.txt").write_text("\n".join(LABELS) + "\n", encoding="utf-8")
     (out / "model.toml").write_text(manifest_text(out, report), encoding="utf-8")
+    pictures(out, report)
     print(f"wrote {out}; check that the figures in {out / 'README.md'} are those of scores.json")
 
 

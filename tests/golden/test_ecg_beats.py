@@ -86,6 +86,27 @@ def test_the_golden_vectors_are_near_the_float_network_and_hold_every_class() ->
     assert set(int8.argmax(axis=-1).ravel()) == {0, 1, 2}
 
 
+@pytest.mark.parametrize("kind", ["tflite", "onnx"])
+def test_no_beat_is_called_s_where_the_rhythm_looks_like_fibrillation(kind: str) -> None:
+    with np.load(FOLDER / "golden.npz") as file:
+        early = np.flatnonzero(file["output/0"][:, 0].argmax(axis=-1) == 1)
+        context, beats = file["input/0"], file["input/2"]
+    opened = backend(kind)
+    opened.open()
+
+    def called(score: float) -> list[int]:
+        likeness = np.full((1, 1), score, np.float32)
+        inputs = ([context[row], likeness, beats[row]] for row in early)
+        return [int(opened.run(tensors)[0].argmax()) for tensors in inputs]
+
+    calls = {score: called(score) for score in (0.0, 0.5, 0.95)}
+
+    opened.close()
+    assert len(early) >= 10
+    assert calls[0.0] == calls[0.5] == [1] * len(early)
+    assert 1 not in calls[0.95]
+
+
 def test_no_patient_is_on_both_sides_of_the_split() -> None:
     records = runpy.run_path(str(FOLDER / "records.py"))
     train, test, folds = records["DS1"], records["DS2"], records["FOLDS"]

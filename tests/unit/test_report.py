@@ -69,7 +69,7 @@ def test_the_beats_of_a_study_are_those_of_the_record(study):
     assert len(missed) <= 2  # at the ends, where no whole beat is
     assert abs(len(found) - len(truth)) <= 2
     assert study.facts.seconds == pytest.approx(40.0)
-    assert study.facts.model.startswith("ecg-beats 1.0.0 (")
+    assert study.facts.model.startswith("ecg-beats 1.1.0 (")
     assert {beat.label for beat in study.beats} <= {"N", "S", "V", "?"}
 
 
@@ -260,7 +260,7 @@ def test_a_page_needs_nothing_else_and_says_what_it_is(page):
     assert not re.search(r"https?:|@import|<script", page)
     for words in (
         "ecgsyn:40",
-        "ecg-beats 1.0.0",
+        "ecg-beats 1.1.0",
         "not a medical device",
         "25 mm/s, 10 mm/mV",
         "Full disclosure",

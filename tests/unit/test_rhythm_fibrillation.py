@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from edge_runtime.ecg.qrs import QrsDetector
-from edge_runtime.ecg.rhythm.fibrillation import FibrillationRule, score
+from edge_runtime.ecg.rhythm.fibrillation import FibrillationRule, RunningScore, score
 from edge_runtime.ecg.rhythm.heartbeat import HeartBeat, Wave
-from edge_runtime.ecg.rhythm.irregularity import FEATURES, features, usual_intervals
+from edge_runtime.ecg.rhythm.irregularity import FEATURES, features, reaches, usual_intervals
 from edge_runtime.ecg.rhythm.limits import Limits
 from edge_runtime.ecg.rhythm.strip import WAVE_S
 from edge_runtime.ecg.rhythm.watch import END
@@ -136,3 +136,37 @@ def strip_score(path: Path) -> float | None:
         rr_s = None if last is None else (peak - last) / rate_hz
         beats.append(HeartBeat(round(peak * 1e9 / rate_hz), rr_s, "N", wave if whole else None))
     return score(beats)
+
+
+def test_the_running_score_is_that_of_the_last_half_minute_and_known_at_each_beat() -> None:
+    rr = SINUS[:100] + FIBRILLATION[:150]
+    beats = made(rr, "N", slice(101, 251))
+    running = RunningScore()
+
+    found = [running.beat(beat) for beat in beats]
+
+    assert found[:12] == [0.0] * 12
+    assert max(found[:100]) < 0.3
+    assert min(found[180:]) > 0.7
+    recent = [beat for beat in beats[:200] if beat.at_ns >= beats[199].at_ns - 30_000_000_000]
+    assert found[199] == pytest.approx(score(recent))
+    assert [RunningScore().beat(beat) for beat in beats[:3]] == found[:3]
+
+
+def test_the_running_score_stays_as_it_was_while_nothing_can_be_said() -> None:
+    beats = made(FIBRILLATION[:100], "N", slice(0, 101))
+    running = RunningScore()
+    last = [running.beat(beat) for beat in beats][-1]
+
+    blind = [running.beat(beat._replace(wave=None, at_ns=beat.at_ns + 10**12)) for beat in beats]
+
+    assert last > 0.7
+    assert blind == [last] * len(blind)
+
+
+@pytest.mark.parametrize(
+    ("before_s", "after_s", "enough"), [(0.26, 0.08, True), (0.2, 0.5, False), (0.4, 0.04, False)]
+)
+def test_a_wave_reaches_when_it_holds_the_p_wave_and_the_complex(before_s, after_s, enough) -> None:
+    before, after = round(before_s * RATE_HZ), round(after_s * RATE_HZ)
+    assert reaches(Wave(np.zeros(before + after, np.float32), before, RATE_HZ)) is enough

@@ -305,11 +305,23 @@ def test_beats_gives_template_and_difference_relative_to_the_template() -> None:
 
     assert {frame.data.shape for frame in made} == {(324, 3)}
     assert made[0].leads == ("MLII", "MLII template", "MLII difference")
-    assert made[0].features["rr"].shape == (8,)
+    shapes = {name: values.shape for name, values in made[0].features.items()}
+    assert shapes == {"rr": (8,), "shape": (7,), "context": (15,), "fibrillation": (1,)}
     for frame in made[1:]:
         beat, template, difference = frame.data.T
         np.testing.assert_allclose(np.abs(template).max(), 1.0, atol=1e-5)
         np.testing.assert_allclose(beat - template, difference, atol=1e-5)
+
+
+def test_beats_scores_fibrillation_where_the_window_holds_the_p_wave() -> None:
+    whole, short = (
+        [float(frame.features["fibrillation"][0]) for frame in through(step, frames(ecg(60.0), []))]
+        for step in (Beats(), Beats(pre_s=0.2))
+    )
+
+    assert set(whole[:8]) == {0.0}
+    assert 0 < max(whole) < 0.3
+    assert set(short) == {0.0}
 
 
 def test_beats_turns_an_inverted_signal_up() -> None:

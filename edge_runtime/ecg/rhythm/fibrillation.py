@@ -33,6 +33,28 @@ def score(beats: Sequence[HeartBeat]) -> float | None:
     return 1 / (1 + math.exp(-max(-30.0, min(30.0, logit))))
 
 
+class RunningScore:
+    """The score of the last 30 s as it is known at a beat, renewed at every fourth.
+
+    It is 0 until there are enough beats; where nothing can be said it stays as it was.
+    """
+
+    def __init__(self) -> None:
+        self._beats: deque[HeartBeat] = deque(maxlen=300)
+        self._count = 0
+        self._score = 0.0
+
+    def beat(self, beat: HeartBeat) -> float:
+        self._beats.append(beat)
+        while self._beats[0].at_ns < beat.at_ns - _WINDOW_NS:
+            self._beats.popleft()
+        self._count += 1
+        if self._count % _EVERY == 0:
+            found = score(self._beats)
+            self._score = self._score if found is None else found
+        return self._score
+
+
 class FibrillationRule:
     """`af`: the score of the last 30 s reached `af_enter`, and `af_least_s` have passed.
 

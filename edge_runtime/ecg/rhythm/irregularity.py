@@ -63,6 +63,12 @@ def features(beats: Sequence[HeartBeat]) -> Reals | None:
     )
 
 
+def reaches(wave: Wave) -> bool:
+    """Whether it holds all that is looked at here."""
+    before, after = wave.peak, len(wave.data) - wave.peak
+    return before >= round(_P_FROM_S * wave.rate_hz) and after >= round(_QRS_S * wave.rate_hz)
+
+
 def usual_intervals(beats: Sequence[HeartBeat], usual: Sequence[bool]) -> Reals:
     """(n,) seconds from one usual beat to the next, halved over one that is not."""
     found: list[float] = []
