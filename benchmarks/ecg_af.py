@@ -25,7 +25,7 @@ from edge_runtime.ecg.rhythm import fibrillation
 from edge_runtime.ecg.rhythm.heartbeat import HeartBeat, Wave
 from edge_runtime.ecg.rhythm.irregularity import FEATURES, features
 from edge_runtime.ecg.rhythm.strip import WAVE_S
-from edge_runtime.sources.wfdb_record import open_record
+from edge_runtime.sources.records.wfdb_record import open_record
 
 _STRIP_S, _RIDGE = 30, 10.0
 

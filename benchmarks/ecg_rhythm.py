@@ -36,9 +36,9 @@ from edge_runtime.preprocess.bandpass import Bandpass
 from edge_runtime.preprocess.beats import Beats as BeatSteps
 from edge_runtime.preprocess.resample import Resample
 from edge_runtime.shipped import resolve
-from edge_runtime.sources.wfdb_annotations import Annotations, read_annotations
-from edge_runtime.sources.wfdb_format import read_header
-from edge_runtime.sources.wfdb_record import open_record
+from edge_runtime.sources.records.wfdb_annotations import Annotations, read_annotations
+from edge_runtime.sources.records.wfdb_format import read_header
+from edge_runtime.sources.records.wfdb_record import open_record
 
 RHYTHMS = {"bigeminy": "(B", "trigeminy": "(T", "run": "(VT", "af": "(AFIB"}
 _LEFT_OUT = {"af": ("(AFL",), "run": ("(IVR", "(VFL")}  # neither right nor wrong

@@ -136,7 +136,7 @@ def run_pipeline(run_file: str) -> None:
     clock.install()
     from edge_runtime import build, config
     from edge_runtime.cli.start import SWITCH_INTERVAL_S, stop_on_signals, summary
-    from edge_runtime.sources.network import TcpClient
+    from edge_runtime.sources.streams.network import TcpClient
 
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     pipeline = build.pipeline(config.load(Path(run_file)))

@@ -15,9 +15,9 @@ from edge_runtime.framing.cyton import CytonFormat
 from edge_runtime.framing.events import Parser
 from edge_runtime.framing.lines import LineFormat, LineParser
 from edge_runtime.framing.packets import PacketParser
-from edge_runtime.sources.byte_stream import ByteStream
-from edge_runtime.sources.serial import Serial
-from edge_runtime.sources.tcp import Tcp
+from edge_runtime.sources.streams.byte_stream import ByteStream
+from edge_runtime.sources.streams.serial import Serial
+from edge_runtime.sources.streams.tcp import Tcp
 from tests.unit.test_framing_packets import KINDS, cyton_packet, stream
 
 SAMPLES = 20_000

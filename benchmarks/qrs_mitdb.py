@@ -26,9 +26,9 @@ from numpy.typing import NDArray
 from edge_runtime.ecg.matching import AAMI, flutter_spans, match_beats
 from edge_runtime.ecg.qrs import QrsDetector
 from edge_runtime.ecg.resampler import Resampler
-from edge_runtime.sources.wfdb_annotations import Annotations, read_annotations
-from edge_runtime.sources.wfdb_format import read_header
-from edge_runtime.sources.wfdb_record import open_record
+from edge_runtime.sources.records.wfdb_annotations import Annotations, read_annotations
+from edge_runtime.sources.records.wfdb_format import read_header
+from edge_runtime.sources.records.wfdb_record import open_record
 
 Reals = NDArray[np.float64]
 

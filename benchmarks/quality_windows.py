@@ -15,9 +15,9 @@ from quality_noise import noise, qrs_power
 from edge_runtime.ecg.matching import AAMI, flutter_spans, match_beats
 from edge_runtime.ecg.quality import HOPS, QualityMeter
 from edge_runtime.ecg.quality_indices import EDGE_S, Indices
-from edge_runtime.sources.wfdb_annotations import read_annotations
-from edge_runtime.sources.wfdb_format import read_header
-from edge_runtime.sources.wfdb_record import open_record
+from edge_runtime.sources.records.wfdb_annotations import read_annotations
+from edge_runtime.sources.records.wfdb_format import read_header
+from edge_runtime.sources.records.wfdb_record import open_record
 
 Reals = NDArray[np.float64]
 

@@ -73,7 +73,7 @@ def source(name: str, component: Component) -> Source:
     if "mask" not in options.values:
         return made
     from .preprocess.mask import Mask
-    from .sources.masked import Masked
+    from .sources.cameras.masked import Masked
 
     return Masked(made, options.child("mask").make(Mask))
 

@@ -44,7 +44,7 @@ DEVICES.set_forkserver_preload(
         "ai_edge_litert.interpreter",
         "edge_runtime.cli.start",
         "edge_runtime.build",
-        "edge_runtime.sources.shapes",
+        "edge_runtime.sources.generators.shapes",
         "edge_runtime.sinks.mqtt",
         "edge_runtime.backends.tflite",
     ]

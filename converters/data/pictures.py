@@ -13,7 +13,7 @@ from edge_runtime.errors import ConfigError, FrameError
 from edge_runtime.frame import Frame
 from edge_runtime.holter.detect import through
 from edge_runtime.outcome import Box
-from edge_runtime.sources.images import SUFFIXES, Images
+from edge_runtime.sources.cameras.images import SUFFIXES, Images
 
 from .cases import Prepared, Sample, Truth
 from .classes import Classes

@@ -11,7 +11,7 @@ import numpy as np
 from edge_runtime.errors import ConfigError
 from edge_runtime.frame import Array, Placement
 from edge_runtime.manifest import Manifest
-from edge_runtime.sources.images import SUFFIXES
+from edge_runtime.sources.cameras.images import SUFFIXES
 
 from .arrays import from_generator, from_npz
 from .cases import Cases, Sample

@@ -15,9 +15,9 @@ from edge_runtime.frame import Frame
 from edge_runtime.holter.detect import through
 from edge_runtime.holter.records import patient_of, play
 from edge_runtime.manifest import Manifest
-from edge_runtime.sources.wfdb_annotations import read_annotations
-from edge_runtime.sources.wfdb_format import read_header
-from edge_runtime.sources.wfdb_record import open_record
+from edge_runtime.sources.records.wfdb_annotations import read_annotations
+from edge_runtime.sources.records.wfdb_format import read_header
+from edge_runtime.sources.records.wfdb_record import open_record
 
 from .cases import Prepared, Sample
 from .classes import Classes

@@ -13,7 +13,7 @@ from .tally import milliseconds
 from .thumbnail import thumbnail
 
 if TYPE_CHECKING:
-    from edge_runtime.sources.shapes import Picture
+    from edge_runtime.sources.generators.shapes import Picture
 
 MODEL = "shapes"
 SEED = 7
@@ -80,7 +80,7 @@ class Camera:
         return "(one for each picture)"
 
     def hear(self, heard: Heard) -> None:
-        from edge_runtime.sources.shapes import shape_of
+        from edge_runtime.sources.generators.shapes import shape_of
 
         truth = shape_of(SEED, heard.seq)
         said = heard.labels[0].label if heard.labels else "-"
@@ -106,7 +106,7 @@ class Camera:
         return beside(image, [(), *facts], width + 2)[: canvas.height]
 
     def _image(self, seq: int) -> Picture:
-        from edge_runtime.sources.shapes import draw
+        from edge_runtime.sources.generators.shapes import draw
 
         if self._drawn is None or self._drawn[0] != seq:
             self._drawn = (seq, draw(SEED, seq, WIDTH, HEIGHT))

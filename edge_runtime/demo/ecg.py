@@ -18,7 +18,7 @@ from .tally import milliseconds
 if TYPE_CHECKING:
     from edge_runtime.frame import Signal
     from edge_runtime.outcome import Beat
-    from edge_runtime.sources.ecgsyn import EcgSyn
+    from edge_runtime.sources.generators.ecgsyn import EcgSyn
 
 MODEL = "ecg-beats"
 SEED = 11  # by its rhythm: S and V beats within the first ten seconds
@@ -208,7 +208,7 @@ def _found_text(score: BeatScore) -> str:
 
 
 def _source(seconds: float) -> EcgSyn:
-    from edge_runtime.sources.ecgsyn import EcgSyn
+    from edge_runtime.sources.generators.ecgsyn import EcgSyn
 
     return EcgSyn(
         name="ecgsyn",

@@ -10,8 +10,8 @@ from edge_runtime import registry
 from edge_runtime.ecg.ec57 import CLASS_OF, Mark
 from edge_runtime.errors import ConfigError
 from edge_runtime.outcome import Beats
-from edge_runtime.sources.wfdb_format import read_header
-from edge_runtime.sources.wfdb_record import open_record
+from edge_runtime.sources.records.wfdb_format import read_header
+from edge_runtime.sources.records.wfdb_record import open_record
 
 from .records import choose_lead, play
 

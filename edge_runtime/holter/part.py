@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from edge_runtime.errors import ConfigError
-from edge_runtime.sources.wfdb_annotations import Annotations, read_annotations
-from edge_runtime.sources.wfdb_record import open_record
+from edge_runtime.sources.records.wfdb_annotations import Annotations, read_annotations
+from edge_runtime.sources.records.wfdb_record import open_record
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from edge_runtime.sources.wfdb_format import SignalSpec
+    from edge_runtime.sources.records.wfdb_format import SignalSpec
 
 MAX_COUNT = 32_767  # so that every lead fits 16 bits, and -32768 can say "no sample"
 

@@ -14,8 +14,8 @@ from edge_runtime.errors import ConfigError
 from edge_runtime.frame import Frame
 
 if TYPE_CHECKING:
-    from edge_runtime.sources.wfdb_format import RecordHeader
-    from edge_runtime.sources.wfdb_record import Block, Record
+    from edge_runtime.sources.records.wfdb_format import RecordHeader
+    from edge_runtime.sources.records.wfdb_record import Block, Record
 
 # The split by patient of the MIT-BIH Arrhythmia Database (de Chazal 2004, IEEE Trans Biomed Eng
 # 51:1196): to train on, and to test on. The four records of paced hearts are in neither.

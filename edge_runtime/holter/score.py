@@ -15,8 +15,8 @@ from edge_runtime.ecg.ec57 import LEARN_S, BeatTable, Mark, Period
 from edge_runtime.ecg.ec57_pairs import compare
 from edge_runtime.ecg.ec57_runs import SUPRAVENTRICULAR, VENTRICULAR, RunTable, compare_runs
 from edge_runtime.errors import EdgeRunError, ModelLoadError
-from edge_runtime.sources.wfdb_annotations import read_annotations
-from edge_runtime.sources.wfdb_format import read_header
+from edge_runtime.sources.records.wfdb_annotations import read_annotations
+from edge_runtime.sources.records.wfdb_format import read_header
 
 from .detect import CHUNK_S, Detection, by_detector, by_model, detect, model_lead
 

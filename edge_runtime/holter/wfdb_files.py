@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from edge_runtime.errors import ConfigError
-from edge_runtime.sources.wfdb_annotations import SYMBOLS, Annotations
+from edge_runtime.sources.records.wfdb_annotations import SYMBOLS, Annotations
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

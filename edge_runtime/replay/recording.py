@@ -189,7 +189,7 @@ def _truth(wanted: Wanted) -> Sequence[tuple[int, str]]:
     marks = Path(wanted.record.removesuffix(".hea") + ".atr")
     if kind != "wfdb" or not marks.is_file():
         return ()
-    from edge_runtime.sources.wfdb_annotations import read_annotations
+    from edge_runtime.sources.records.wfdb_annotations import read_annotations
 
     read = read_annotations(marks)
     return [

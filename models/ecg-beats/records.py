@@ -15,8 +15,8 @@ from edge_runtime.interfaces import Step
 from edge_runtime.preprocess.bandpass import Bandpass
 from edge_runtime.preprocess.beats import Beats
 from edge_runtime.preprocess.resample import Resample
-from edge_runtime.sources.wfdb_annotations import read_annotations
-from edge_runtime.sources.wfdb_record import open_record
+from edge_runtime.sources.records.wfdb_annotations import read_annotations
+from edge_runtime.sources.records.wfdb_record import open_record
 
 # de Chazal 2004: patients to train on, and patients to test on. Paced records are in neither.
 DS1 = (

@@ -35,7 +35,7 @@ from edge_runtime.frame import Frame
 from edge_runtime.interfaces import TensorSpec
 from edge_runtime.manifest import InputEntry
 from edge_runtime.preprocess.image import ImageInput
-from edge_runtime.sources.shapes import SHAPES, draw, shape_of
+from edge_runtime.sources.generators.shapes import SHAPES, draw, shape_of
 
 HERE = Path(__file__).parent
 SIZE = 64

@@ -16,11 +16,11 @@ import pytest
 from edge_runtime.errors import EndOfStream, FrameError, SourceLostError
 from edge_runtime.frame import Frame
 from edge_runtime.interfaces import Source
-from edge_runtime.sources.csv import Csv
-from edge_runtime.sources.dicom_ecg import DicomEcg
-from edge_runtime.sources.edf import Edf
-from edge_runtime.sources.serial import Serial
-from edge_runtime.sources.wfdb import Wfdb
+from edge_runtime.sources.records.csv import Csv
+from edge_runtime.sources.records.dicom_ecg import DicomEcg
+from edge_runtime.sources.records.edf import Edf
+from edge_runtime.sources.records.wfdb import Wfdb
+from edge_runtime.sources.streams.serial import Serial
 from tests.needs import missing
 
 

@@ -14,8 +14,8 @@ import pytest
 from edge_runtime.capture import Capture
 from edge_runtime.health.image import ImageHealth
 from edge_runtime.lane import Limits
-from edge_runtime.sources.mjpeg import Mjpeg
-from edge_runtime.sources.rtsp import Rtsp
+from edge_runtime.sources.cameras.mjpeg import Mjpeg
+from edge_runtime.sources.cameras.rtsp import Rtsp
 
 from ..brokers import wait_until
 from ..cameras import NoisyLine, mjpeg_port, mjpeg_server, rtsp_server

@@ -9,7 +9,7 @@ import pytest
 
 from edge_runtime.cli.ecg import command
 from edge_runtime.errors import ConfigError
-from edge_runtime.sources.wfdb_annotations import read_annotations
+from edge_runtime.sources.records.wfdb_annotations import read_annotations
 
 from .commands import ROOT, edge_run
 

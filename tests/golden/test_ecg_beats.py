@@ -21,9 +21,9 @@ from edge_runtime.outcome import Beat
 from edge_runtime.preprocess.bandpass import Bandpass
 from edge_runtime.preprocess.beats import Beats
 from edge_runtime.preprocess.resample import Resample
-from edge_runtime.sources.ecgsyn import EcgSyn
-from edge_runtime.sources.wfdb_annotations import read_annotations
-from edge_runtime.sources.wfdb_record import open_record
+from edge_runtime.sources.generators.ecgsyn import EcgSyn
+from edge_runtime.sources.records.wfdb_annotations import read_annotations
+from edge_runtime.sources.records.wfdb_record import open_record
 
 FOLDER = Path(__file__).parents[2] / "models" / "ecg-beats"
 

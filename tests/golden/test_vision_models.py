@@ -16,8 +16,8 @@ import pytest
 from edge_runtime import build, config
 from edge_runtime.errors import EndOfStream
 from edge_runtime.frame import Frame
-from edge_runtime.sources.images import Images
-from edge_runtime.sources.shapes import Shapes
+from edge_runtime.sources.cameras.images import Images
+from edge_runtime.sources.generators.shapes import Shapes
 from tests.needs import ROOT, missing
 from tests.runtimes import need_runtime
 

@@ -22,7 +22,7 @@ from edge_runtime.config import ModelConfig, Rung
 from edge_runtime.errors import ConfigError
 from edge_runtime.frame import Frame
 from edge_runtime.manifest import InputEntry
-from edge_runtime.sources.images import Images
+from edge_runtime.sources.cameras.images import Images
 from tests.needs import ROOT
 
 cv2 = pytest.importorskip("cv2")
@@ -321,7 +321,7 @@ def test_the_beats_are_those_of_the_steps(data, beats):
     from edge_runtime import config
     from edge_runtime.holter.detect import through
     from edge_runtime.holter.records import play
-    from edge_runtime.sources.wfdb_record import open_record
+    from edge_runtime.sources.records.wfdb_record import open_record
 
     steps = build.steps(config.load(BEAT_STEPS))
     record = open_record(data / "ecg/mitdb/207", ["MLII"])

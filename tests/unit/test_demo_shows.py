@@ -18,7 +18,7 @@ from edge_runtime.demo.ecg import RATE_HZ, Ecg
 from edge_runtime.demo.hearing import Heard
 from edge_runtime.demo.show import Canvas
 from edge_runtime.outcome import Beat, Label
-from edge_runtime.sources.shapes import shape_of
+from edge_runtime.sources.generators.shapes import shape_of
 
 SECOND_NS = 1_000_000_000
 START_NS = 1_700_000_000 * SECOND_NS

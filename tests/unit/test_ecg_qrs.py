@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from edge_runtime.ecg.matching import AAMI, flutter_spans, match_beats
 from edge_runtime.ecg.qrs import NEONATE, QrsDetector, QrsSettings, RPeak
 from edge_runtime.ecg.synthetic import Noise, Player, SyntheticEcg
-from edge_runtime.sources.wfdb_annotations import read_annotations
-from edge_runtime.sources.wfdb_record import open_record
+from edge_runtime.sources.records.wfdb_annotations import read_annotations
+from edge_runtime.sources.records.wfdb_record import open_record
 
 
 def record(folder: Path, name: str, seconds: float) -> tuple[np.ndarray, list[int]]:

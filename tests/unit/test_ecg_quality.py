@@ -14,9 +14,9 @@ from edge_runtime.ecg.quality import Judgement, QualityMeter, worse
 from edge_runtime.ecg.quality_model import QualityModel, QualitySettings, terms
 from edge_runtime.ecg.synthetic import Noise, Player, SyntheticEcg
 from edge_runtime.frame import Quality
-from edge_runtime.sources.wfdb_annotations import read_annotations
-from edge_runtime.sources.wfdb_format import read_header
-from edge_runtime.sources.wfdb_record import open_record
+from edge_runtime.sources.records.wfdb_annotations import read_annotations
+from edge_runtime.sources.records.wfdb_format import read_header
+from edge_runtime.sources.records.wfdb_record import open_record
 
 COUNT_MV = 0.005
 RATES_HZ = (125.0, 130.0, 250.0, 360.0, 500.0, 1000.0)

@@ -13,7 +13,7 @@ from edge_runtime.ecg.qrs import QrsDetector
 from edge_runtime.ecg.synthetic import WAVES, Noise, Player, SyntheticEcg
 from edge_runtime.errors import BadOptionError, EndOfStream, SourceLostError
 from edge_runtime.frame import Frame
-from edge_runtime.sources.ecgsyn import EcgSyn
+from edge_runtime.sources.generators.ecgsyn import EcgSyn
 
 QUIET = Noise(0, 0)
 

@@ -19,9 +19,9 @@ from edge_runtime.errors import BadOptionError, FrameError, LeadOffError
 from edge_runtime.frame import Frame
 from edge_runtime.framing.electrodes import Electrodes, Reading
 from edge_runtime.framing.events import Sample
-from edge_runtime.sources.declared import Signal, Wish, declare
-from edge_runtime.sources.live_frames import AmplitudeWatch
-from edge_runtime.sources.serial import Serial
+from edge_runtime.sources.streams.declared import Signal, Wish, declare
+from edge_runtime.sources.streams.live_frames import AmplitudeWatch
+from edge_runtime.sources.streams.serial import Serial
 from edge_runtime.tables import parse_toml
 from tests.needs import ROOT
 from tests.unit.test_framing_packets import cyton_packet

@@ -14,8 +14,8 @@ from edge_runtime.errors import ConfigError
 from edge_runtime.holter import leak, records, score_tables
 from edge_runtime.holter.detect import by_detector, detect, symbol_of
 from edge_runtime.holter.score import Failure, Plan, RecordScore, gross, read_marks, score
-from edge_runtime.sources.wfdb_format import read_header
-from edge_runtime.sources.wfdb_record import open_record
+from edge_runtime.sources.records.wfdb_format import read_header
+from edge_runtime.sources.records.wfdb_record import open_record
 
 
 @pytest.fixture

@@ -18,13 +18,13 @@ from edge_runtime.holter.wfdb_files import (
     plain_marks,
     write_annotations,
 )
-from edge_runtime.sources.wfdb_annotations import (
+from edge_runtime.sources.records.wfdb_annotations import (
     SYMBOLS,
     Annotations,
     parse_annotations,
     read_annotations,
 )
-from edge_runtime.sources.wfdb_record import open_record
+from edge_runtime.sources.records.wfdb_record import open_record
 from tests.needs import missing
 
 pytestmark = pytest.mark.filterwarnings("ignore::Warning:wfdb")  # its own use of pandas

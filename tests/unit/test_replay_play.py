@@ -19,7 +19,7 @@ from edge_runtime.replay.recording import Recording, Wanted
 from edge_runtime.replay.replay import Order, Replay
 from edge_runtime.replay.transport import transport, until_heard
 from edge_runtime.replay.truth import Truth
-from edge_runtime.sources.serial import Serial
+from edge_runtime.sources.streams.serial import Serial
 
 from ..brokers import wait_until
 

@@ -16,7 +16,7 @@ from edge_runtime.ecg.rhythm.limits import Limits
 from edge_runtime.ecg.rhythm.strip import WAVE_S
 from edge_runtime.ecg.rhythm.watch import END
 from edge_runtime.outcome import Event
-from edge_runtime.sources.wfdb_record import open_record
+from edge_runtime.sources.records.wfdb_record import open_record
 
 from .rhythm_kit import RATE_HZ, START_NS, s, signal, times
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from edge_runtime.errors import BadOptionError, ConfigError, SourceLostError
-from edge_runtime.sources.brainflow import Brainflow
+from edge_runtime.sources.streams.brainflow import Brainflow
 from tests.unit.test_frontends import frames_of
 
 if importlib.util.find_spec("brainflow") is None:

@@ -11,7 +11,7 @@ import pytest
 
 from edge_runtime.errors import BadOptionError, ConfigError, SourceLostError
 from edge_runtime.grabber.messages import Facts
-from edge_runtime.sources.camera import Camera
+from edge_runtime.sources.cameras.camera import Camera
 
 
 def test_s01_a_missing_camera_may_come_later():

@@ -20,7 +20,7 @@ from edge_runtime.errors import (
     SourceLostError,
 )
 from edge_runtime.frame import Frame
-from edge_runtime.sources.csv import Csv
+from edge_runtime.sources.records.csv import Csv
 
 
 def play(source: Csv) -> list[Frame | FrameError]:
@@ -347,7 +347,7 @@ def test_real_pace_waits_for_the_samples_to_be_due(table):
 PIPE = """
 import sys
 from edge_runtime.errors import EndOfStream
-from edge_runtime.sources.csv import Csv
+from edge_runtime.sources.records.csv import Csv
 
 source = Csv(name="ecg", path="-", rate_hz=100.0, chunk_s=0.02)
 source.open()
@@ -384,7 +384,7 @@ def test_a_pipe_is_played_as_it_comes():
 
 
 def test_a_pipe_that_brings_nothing_is_a_lost_source(monkeypatch):
-    monkeypatch.setattr("edge_runtime.sources.csv.FIRST_ROWS_S", 0.1)
+    monkeypatch.setattr("edge_runtime.sources.records.csv.FIRST_ROWS_S", 0.1)
     read_end, write_end = os.pipe()
     with os.fdopen(read_end) as stdin:
         monkeypatch.setattr(sys, "stdin", stdin)

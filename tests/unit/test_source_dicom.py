@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from edge_runtime.errors import BadOptionError, ConfigError, EndOfStream, SourceLostError
 from edge_runtime.frame import Frame
-from edge_runtime.sources.dicom_ecg import DicomEcg
+from edge_runtime.sources.records.dicom_ecg import DicomEcg
 from tests.needs import missing
 from tests.recordings import dicom
 

@@ -18,7 +18,7 @@ from edge_runtime.errors import (
     SourceLostError,
 )
 from edge_runtime.frame import Frame
-from edge_runtime.sources.edf import Edf
+from edge_runtime.sources.records.edf import Edf
 from tests.needs import missing
 from tests.recordings import edf
 

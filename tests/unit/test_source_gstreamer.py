@@ -10,8 +10,8 @@ import psutil
 import pytest
 
 from edge_runtime.errors import BadOptionError, ConfigError, SourceLostError
-from edge_runtime.sources.gstreamer import GStreamer
-from edge_runtime.sources.picamera import PiCamera
+from edge_runtime.sources.cameras.gstreamer import GStreamer
+from edge_runtime.sources.cameras.picamera import PiCamera
 
 from ..brokers import wait_until
 from ..contracts.test_source_contract import SourceContract

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from edge_runtime.errors import BadOptionError, ConfigError, EndOfStream, FrameError
-from edge_runtime.sources.image_header import image_size
-from edge_runtime.sources.images import Images
+from edge_runtime.sources.cameras.image_header import image_size
+from edge_runtime.sources.cameras.images import Images
 from tests.contracts.test_source_contract import SourceContract
 
 PICTURE = np.random.default_rng(3).integers(0, 256, (40, 60, 3), dtype=np.uint8)

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from edge_runtime.errors import BadOptionError, ConfigError, SourceLostError
-from edge_runtime.sources.lsl import Lsl
+from edge_runtime.sources.streams.lsl import Lsl
 from tests.needs import missing
 from tests.unit.test_frontends import frames_of
 

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from edge_runtime.errors import BadOptionError, FrameError, SourceLostError
-from edge_runtime.sources.http_login import answer
-from edge_runtime.sources.http_stream import HttpError, _Chunks
-from edge_runtime.sources.mjpeg import Mjpeg
-from edge_runtime.sources.multipart import PartError, Parts
+from edge_runtime.sources.cameras.http_login import answer
+from edge_runtime.sources.cameras.http_stream import HttpError, _Chunks
+from edge_runtime.sources.cameras.mjpeg import Mjpeg
+from edge_runtime.sources.cameras.multipart import PartError, Parts
 
 from ..cameras import mjpeg_port, mjpeg_server
 from ..contracts.test_source_contract import SourceContract
@@ -236,7 +236,7 @@ def test_chunks_that_are_none_are_refused():
 
 def test_digest_is_computed_as_in_rfc_7616_section_3_9_1(monkeypatch):
     monkeypatch.setattr(
-        "edge_runtime.sources.http_login.secrets.token_hex",
+        "edge_runtime.sources.cameras.http_login.secrets.token_hex",
         lambda _: "f2/wE4q74E6zIJEtWaHKaf5wv/H5QzzpXusqGemxURZJ",
     )
     challenge = (

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from edge_runtime.errors import BadOptionError, SourceLostError
-from edge_runtime.sources.mqtt import Mqtt
+from edge_runtime.sources.streams.mqtt import Mqtt
 from tests.needs import program
 from tests.unit.test_frontends import frames_of
 

@@ -13,8 +13,8 @@ import pytest
 
 from edge_runtime.errors import BadOptionError, FrameError, SourceLostError
 from edge_runtime.interfaces import Source
-from edge_runtime.sources.tcp import Tcp
-from edge_runtime.sources.udp import Udp
+from edge_runtime.sources.streams.tcp import Tcp
+from edge_runtime.sources.streams.udp import Udp
 from tests.contracts.test_source_contract import SourceContract
 from tests.unit.test_framing_packets import cyton_packet
 from tests.unit.test_frontends import frames_of
@@ -193,7 +193,7 @@ def test_a_port_that_is_taken_is_a_lost_source(opened):
 
 
 def test_s10_text_and_wrong_columns_are_no_samples(sender, opened, monkeypatch):
-    monkeypatch.setattr("edge_runtime.sources.byte_stream.SETTLE_S", 0.0)
+    monkeypatch.setattr("edge_runtime.sources.streams.byte_stream.SETTLE_S", 0.0)
     source = opened(Udp(name="ecg", port=0, leads=("I", "II"), **PLAIN))
     to = ("127.0.0.1", source._transport.port)
     for line in (b"1,2", b"NaN,2", b"time,value", b"1,2,3", b"1", b"\xff\xd8\xff", b"3,4"):

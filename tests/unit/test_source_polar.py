@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from edge_runtime.errors import BadOptionError, FrameError, SourceLostError
 from edge_runtime.framing import pmd
-from edge_runtime.sources.polar import Link, Polar
+from edge_runtime.sources.streams.polar import Link, Polar
 
 PERIOD_NS = 1e9 / 130
 T0 = 599_616_000_000_000_000  # nanoseconds since 2000

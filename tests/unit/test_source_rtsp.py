@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from edge_runtime.errors import BadOptionError, SourceLostError
-from edge_runtime.sources.rtsp import Rtsp
+from edge_runtime.sources.cameras.rtsp import Rtsp
 
 from ..brokers import wait_until
 from ..cameras import rtsp_port, rtsp_server
@@ -233,7 +233,7 @@ def test_opening_and_losing_it_again_and_again_leaves_nothing_behind(rtsp_port, 
 def test_a_reader_that_blocks_ends_with_its_parent_even_when_that_is_killed(rtsp_server):
     server = rtsp_server()
     code = (
-        "from edge_runtime.sources.rtsp import Rtsp; import psutil\n"
+        "from edge_runtime.sources.cameras.rtsp import Rtsp; import psutil\n"
         f"source = Rtsp(url='rtsp://127.0.0.1:{server.port}/camera')\n"
         "source.open(); source.read(2.0)\n"
         "print(psutil.Process().children()[0].pid, flush=True); input()\n"

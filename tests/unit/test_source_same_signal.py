@@ -17,10 +17,10 @@ from edge_runtime.frame import Frame
 from edge_runtime.interfaces import Source
 from edge_runtime.preprocess.leads import Leads
 from edge_runtime.preprocess.resample import Resample
-from edge_runtime.sources.csv import Csv
-from edge_runtime.sources.dicom_ecg import DicomEcg
-from edge_runtime.sources.edf import Edf
-from edge_runtime.sources.wfdb import Wfdb
+from edge_runtime.sources.records.csv import Csv
+from edge_runtime.sources.records.dicom_ecg import DicomEcg
+from edge_runtime.sources.records.edf import Edf
+from edge_runtime.sources.records.wfdb import Wfdb
 from tests import recordings
 from tests.contracts.test_step_contract import through
 from tests.needs import missing

@@ -18,8 +18,8 @@ from edge_runtime.errors import BadOptionError, ConfigError, FrameError, SourceL
 from edge_runtime.frame import Frame
 from edge_runtime.framing.events import Bad, Event, Sample, Skipped
 from edge_runtime.framing.lines import LineFormat, LineParser
-from edge_runtime.sources.arrival import ArrivalClock, RateMeter, RateWatch
-from edge_runtime.sources.serial import Serial
+from edge_runtime.sources.streams.arrival import ArrivalClock, RateMeter, RateWatch
+from edge_runtime.sources.streams.serial import Serial
 from tests.needs import program
 
 NOTHING = 0.05  # seconds after which nothing more comes
@@ -197,7 +197,7 @@ def test_what_a_board_prints_while_it_boots_is_not_counted(board, listen):
 
 
 def test_only_nonsense_is_an_error_once_the_board_had_its_time(board, listen, monkeypatch):
-    monkeypatch.setattr("edge_runtime.sources.byte_stream.SETTLE_S", 0.0)
+    monkeypatch.setattr("edge_runtime.sources.streams.byte_stream.SETTLE_S", 0.0)
     source = listen()
     board.say(b"\x80\xf8\n")
     with pytest.raises(FrameError, match="is baud right"):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from edge_runtime.errors import BadOptionError, EndOfStream
-from edge_runtime.sources.shapes import SHAPES, Shapes, draw
+from edge_runtime.sources.generators.shapes import SHAPES, Shapes, draw
 from tests.contracts.test_source_contract import SourceContract
 
 

@@ -8,12 +8,12 @@ import sys
 import pytest
 
 from edge_runtime.errors import SourceLostError
-from edge_runtime.sources.stdin import Stdin
+from edge_runtime.sources.streams.stdin import Stdin
 from tests.needs import ROOT
 
 READER = """
 from edge_runtime.errors import EndOfStream
-from edge_runtime.sources.stdin import Stdin
+from edge_runtime.sources.streams.stdin import Stdin
 source = Stdin(name="ecg", rate_hz=100.0, mv_per_count=1.0, chunk_s=0.05)
 source.open()
 try:

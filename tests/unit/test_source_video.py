@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from edge_runtime.errors import BadOptionError, ConfigError, EndOfStream, FrameError
-from edge_runtime.sources.video import Video
+from edge_runtime.sources.cameras.video import Video
 from tests.contracts.test_source_contract import SourceContract
 
 

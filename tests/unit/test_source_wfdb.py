@@ -22,10 +22,10 @@ from edge_runtime.errors import (
     SourceLostError,
 )
 from edge_runtime.frame import Frame
-from edge_runtime.sources.wfdb import Wfdb
-from edge_runtime.sources.wfdb_annotations import parse_annotations, read_annotations
-from edge_runtime.sources.wfdb_format import parse_header, read_header
-from edge_runtime.sources.wfdb_record import open_record
+from edge_runtime.sources.records.wfdb import Wfdb
+from edge_runtime.sources.records.wfdb_annotations import parse_annotations, read_annotations
+from edge_runtime.sources.records.wfdb_format import parse_header, read_header
+from edge_runtime.sources.records.wfdb_record import open_record
 from tests.needs import missing
 
 pytestmark = pytest.mark.filterwarnings("ignore::Warning:wfdb")  # its own use of pandas

@@ -13,8 +13,8 @@ from edge_runtime.preprocess.limit import Limit
 from edge_runtime.preprocess.mask import Mask
 from edge_runtime.preprocess.motion import Motion
 from edge_runtime.preprocess.rotate import Rotate
-from edge_runtime.sources.images import Images
-from edge_runtime.sources.masked import Masked
+from edge_runtime.sources.cameras.images import Images
+from edge_runtime.sources.cameras.masked import Masked
 
 START_NS = 1_700_000_000_000_000_000
 STEPS = {

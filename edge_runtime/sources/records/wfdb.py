@@ -7,9 +7,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edge_runtime.errors import SourceLostError
+from edge_runtime.sources.signal_clock import (
+    Pace,
+    Playback,
+    Stretch,
+    Tape,
+    check_pacing,
+    chunk_samples,
+)
 
 from .passes import Passes, check_part, part, runs, wall_ns
-from .signal_clock import Pace, Playback, Stretch, Tape, check_pacing, chunk_samples
 from .wfdb_record import Record, open_record
 
 if TYPE_CHECKING:

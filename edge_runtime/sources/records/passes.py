@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from .signal_clock import Stretch
+    from edge_runtime.sources.signal_clock import Stretch
 
 MAX_S = 1e9  # longer than any recording
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)

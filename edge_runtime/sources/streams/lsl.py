@@ -11,10 +11,10 @@ from edge_runtime.errors import ConfigError, MissingExtraError, SourceLostError
 from edge_runtime.frame import Frame
 from edge_runtime.framing.electrodes import Reading
 from edge_runtime.framing.events import Bad
+from edge_runtime.sources.leads import MV_PER_UNIT, find_lead, tidy
 
 from .arrival import RATE_TOLERANCE, RateWatch
 from .declared import MAX_RATE_HZ, Signal, check, plain
-from .leads import MV_PER_UNIT, find_lead, tidy
 from .live_frames import LiveFrames
 from .stamped import StampedClock
 

@@ -9,8 +9,7 @@ import numpy as np
 from edge_runtime.ecg.synthetic import Noise, Player, SyntheticEcg
 from edge_runtime.errors import BadOptionError, EndOfStream, SourceLostError
 from edge_runtime.frame import Frame
-
-from .signal_clock import (
+from edge_runtime.sources.signal_clock import (
     Pace,
     Playback,
     SampleClock,

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from edge_runtime.errors import FrameError
-
-from .signal_clock import Stretch
+from edge_runtime.sources.signal_clock import Stretch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

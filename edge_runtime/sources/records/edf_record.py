@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from edge_runtime.errors import ConfigError, FrameError, SourceLostError
+from edge_runtime.sources.leads import find_lead
+from edge_runtime.sources.signal_clock import SampleClock, Stretch
 
 from .edf_header import MAX_RATE_HZ, MIN_RATE_HZ, EdfHeader, EdfSignal, read_edf_header
-from .leads import find_lead
-from .signal_clock import SampleClock, Stretch
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

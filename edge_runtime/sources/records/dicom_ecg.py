@@ -8,11 +8,18 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from edge_runtime.errors import BadOptionError, ConfigError, SourceLostError
+from edge_runtime.sources.leads import find_lead
+from edge_runtime.sources.signal_clock import (
+    Pace,
+    Playback,
+    Stretch,
+    Tape,
+    check_pacing,
+    chunk_samples,
+)
 
 from .dicom_waveform import Channel, Waveform, read_waveforms
-from .leads import find_lead
 from .passes import Passes, check_part, part, runs, wall_ns
-from .signal_clock import Pace, Playback, Stretch, Tape, check_pacing, chunk_samples
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

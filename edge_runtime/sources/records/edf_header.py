@@ -14,8 +14,7 @@ from fractions import Fraction
 from typing import TYPE_CHECKING
 
 from edge_runtime.errors import ConfigError
-
-from .leads import MV_PER_UNIT, tidy
+from edge_runtime.sources.leads import MV_PER_UNIT, tidy
 
 if TYPE_CHECKING:
     from pathlib import Path

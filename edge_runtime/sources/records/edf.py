@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edge_runtime.errors import SourceLostError
+from edge_runtime.sources.signal_clock import Pace, Playback, Tape, check_pacing, chunk_samples
 
 from .edf_record import EdfRecording
 from .passes import Passes, check_part, part, wall_ns
-from .signal_clock import Pace, Playback, Tape, check_pacing, chunk_samples
 
 if TYPE_CHECKING:
     from edge_runtime.frame import Frame

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from edge_runtime.errors import ConfigError
+from edge_runtime.sources.leads import MV_PER_UNIT, find_lead, tidy
 
 from .csv_rows import Layout, number_in, split
-from .leads import MV_PER_UNIT, find_lead, tidy
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -15,11 +15,18 @@ from edge_runtime.errors import (
     FrameError,
     SourceLostError,
 )
+from edge_runtime.sources.signal_clock import (
+    Pace,
+    Playback,
+    Stretch,
+    Tape,
+    check_pacing,
+    chunk_samples,
+)
 
 from .csv_layout import MAX_RATE_HZ, MIN_RATE_HZ, Wish, find_layout, find_rate
 from .csv_lines import STDIN, Lines
 from .csv_rows import MAX_SPAN_NS, Layout, Rows
-from .signal_clock import Pace, Playback, Stretch, Tape, check_pacing, chunk_samples
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -14,9 +14,9 @@ from edge_runtime.errors import EndOfStream, FrameError, LeadOffError
 from edge_runtime.frame import Frame
 from edge_runtime.framing.electrodes import Reading
 from edge_runtime.framing.events import Bad, LeadOff, Skipped
+from edge_runtime.sources.signal_clock import chunk_samples
 
 from .declared import Signal, check
-from .signal_clock import chunk_samples
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

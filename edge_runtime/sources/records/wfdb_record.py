@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from edge_runtime.errors import ConfigError, FrameError
+from edge_runtime.sources.leads import find_lead, lead_key
 
-from .leads import find_lead, lead_key
 from .wfdb_flac import FLAC_BITS, FlacFile
 from .wfdb_format import RecordHeader, SignalSpec, read_header
 from .wfdb_samples import SignalFile, no_sample_mark

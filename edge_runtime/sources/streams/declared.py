@@ -14,8 +14,7 @@ from edge_runtime.framing.events import Parser
 from edge_runtime.framing.lines import LineFormat, LineParser
 from edge_runtime.framing.packets import PacketFormat, PacketParser
 from edge_runtime.frontend import Channel, FrontEnd, LeadOffRule, load
-
-from .leads import find_lead
+from edge_runtime.sources.leads import find_lead
 
 MAX_RATE_HZ = 100_000.0
 MAX_MV_PER_COUNT = 1e6

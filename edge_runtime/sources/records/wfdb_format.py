@@ -13,8 +13,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from edge_runtime.errors import ConfigError
-
-from .leads import MV_PER_UNIT, tidy
+from edge_runtime.sources.leads import MV_PER_UNIT, tidy
 
 MAX_HEADER_BYTES = 1 << 20  # the longest header of PhysioNet's databases is far below
 MAX_SIGNALS = 1024

@@ -18,8 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from edge_runtime.errors import ConfigError, MissingExtraError
-
-from .leads import MV_PER_UNIT, tidy
+from edge_runtime.sources.leads import MV_PER_UNIT, tidy
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

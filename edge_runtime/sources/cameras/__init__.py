@@ -1,0 +1,1 @@
+"""Pictures: cameras, streams of them, and files."""

@@ -1,0 +1,1 @@
+"""Signals and pictures with a known truth."""

@@ -1,0 +1,1 @@
+"""Recorded signals: WFDB, EDF, DICOM, CSV."""

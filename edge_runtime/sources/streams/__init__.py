@@ -1,0 +1,1 @@
+"""Live signals: bytes of front ends, and libraries that bring samples."""
