@@ -207,6 +207,8 @@ def _said(answer: Answers, run: Run, row: int, names: Sequence[str]) -> str:
         return ", ".join(_object(one) for one in answer.shown[row]) or "nothing"
     if answer.points is not None:
         return ", ".join(f"{x:.0f},{y:.0f}" for x, y in answer.points[row])
+    if answer.told is not None:
+        return ", ".join(sorted(answer.told[row])) or "nothing"
     tops = [int(array[row].argmax()) for array in run.values]
     return "largest at " + ", ".join(map(str, tops))
 

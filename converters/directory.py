@@ -69,5 +69,5 @@ def write(
 
 def _place(key: str) -> int:
     """Where a table stands in a manifest; what is not named here comes first."""
-    order = ("file", "input", "output", "postprocess", "golden", "training", "accuracy")
+    order = ("file", "input", "output", "postprocess", "head", "golden", "training", "accuracy")
     return order.index(key) if key in order else -1

@@ -101,6 +101,8 @@ def _used_leads(config: RunConfig) -> tuple[str, ...]:
     """The leads that the first steps choose; empty for all of them."""
     for component in config.steps:
         values = component.options.values
+        if values.get("absent") == "zero":
+            return ()  # the source need not have them
         names = values.get("names" if component.kind == "leads" else "lead")
         if isinstance(names, str) and names:
             return (names,)

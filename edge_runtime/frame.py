@@ -164,7 +164,7 @@ class Info(NamedTuple):
     """What a pipeline is made of right now; sinks announce it when it changes.
 
     `task` is the manifest's; `labels` are all that a result may call what it found, and empty for
-    a model that names nothing.
+    a model that names nothing; `heads` are those of each head, where there are several.
     """
 
     model: ModelInfo
@@ -172,6 +172,7 @@ class Info(NamedTuple):
     sources: tuple[SourceState, ...]
     task: str = ""
     labels: tuple[str, ...] = ()
+    heads: Mapping[str, tuple[str, ...]] = MappingProxyType({})
 
 
 class Identity(NamedTuple):

@@ -101,6 +101,7 @@ class Step(Protocol):
 
     A step that keeps samples starts afresh when `frame.seq` jumps, and passes the jump on in the
     `seq` of what it makes. The same stream gives the same output however it is cut into frames.
+    It may have a `note`: a line of what is not as usual with this source, logged and in `info`.
     """
 
     def __call__(self, frame: Frame) -> Iterable[Frame]:
@@ -110,6 +111,11 @@ class Step(Protocol):
     def flush(self) -> Iterable[Frame]:
         """What is still held, at the end of a recorded stream."""
         ...
+
+
+def notes_of(steps: Iterable[Step]) -> list[str]:
+    """The notes that steps have just now."""
+    return [note for step in steps if (note := getattr(step, "note", ""))]
 
 
 class Backend(Protocol):

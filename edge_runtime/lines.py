@@ -91,7 +91,7 @@ def alert_text(alert: Alert) -> str:
 def outcome_text(outcome: Outcome) -> str:
     """What was seen, the first few of it; without what steers a terminal."""
     if isinstance(outcome, Labels):
-        text = _list([_scored(label) for label in outcome.labels], "no label")
+        text = _list([_label(label) for label in outcome.labels], "no label")
     elif isinstance(outcome, Detections):
         text = _list([_detection(found) for found in outcome.detections], "nothing found")
     elif isinstance(outcome, Beats):
@@ -128,6 +128,10 @@ def clock(timestamp_ns: int) -> str:
 def plain(text: str) -> str:
     """Text without line breaks and control sequences, whoever wrote it."""
     return text if text.isprintable() else "".join(c if c.isprintable() else "?" for c in text)
+
+
+def _label(label: Label) -> str:
+    return f"{label.head}: {_scored(label)}" if label.head else _scored(label)
 
 
 def _scored(item: Label | Detection | Beat) -> str:

@@ -8,7 +8,8 @@ guessed: what neither says is a ConfigError that names the key to add.
     [[file]]    path, format, precision, sha256; in order of preference
     [[input]]   name, kind = image | signal | feature | state | constant, and what that kind needs
     [[output]]  name, meaning = scores | boxes | classes | count | keypoints | anchors | ...
-    [postprocess]  kind = classification | detection | anchors | keypoints | beats | tensors
+    [postprocess]  kind = classification | heads | detection | anchors | keypoints | ...
+    [[head]]    of kind "heads": name, output, first, labels, report = best | all, ...
     [golden]    file, tolerance         [accuracy]  measured figures, free keys
     [training]  records: names of those that it learned from, for whoever scores it
 """
@@ -22,7 +23,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from .errors import BadOptionError, ConfigError, ModelLoadError
-from .interfaces import Quantisation
+from .readout import HeadEntry, OutputEntry, PostprocessEntry, QuantisationEntry, check_heads
 from .tables import Table, read_toml
 
 MANIFEST = "model.toml"
@@ -40,17 +41,6 @@ class FileEntry:
     format: Format
     precision: Precision
     sha256: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class QuantisationEntry:
-    """real = scale * (stored - zero_point), where the weights file does not say it itself."""
-
-    scale: float
-    zero_point: int
-
-    def value(self) -> Quantisation:
-        return Quantisation((self.scale,), (self.zero_point,))
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,48 +95,6 @@ class InputEntry:
 
 
 @dataclass(frozen=True, slots=True)
-class OutputEntry:
-    """What one output tensor means; listed in any order, found by name (or position "0", "1")."""
-
-    name: str
-    meaning: Literal[
-        "scores", "boxes", "classes", "count", "keypoints", "anchors", "state", "other"
-    ]
-    quantisation: QuantisationEntry | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class PostprocessEntry:
-    """How outputs become a result.
-
-    classification: `activation`, `top_k`, `threshold`; `groups` reports sums of classes instead.
-    detection:      outputs boxes, classes, scores, count; NMS is in the graph when there is a
-                    `count`, else boxes are filtered here with `iou`.
-    anchors:        raw `anchors` and `scores`, decoded with the grid in `strides`, then NMS.
-    keypoints:      one pose of (y, x, score) rows; `names` gives the points.
-    beats:          `labels`, `threshold`: a beat below it is labelled `unsure`.
-    """
-
-    kind: Literal["classification", "detection", "anchors", "keypoints", "beats", "tensors"]
-    labels: str = ""  # file beside the manifest, one label a line
-    groups: str = ""  # such a file too: the group of each class, an empty line for none
-    activation: Literal["none", "softmax", "sigmoid"] = "none"
-    top_k: int = 5
-    threshold: float = 0.0
-    iou: float = 0.5
-    max_results: int = 100
-    box_order: Literal["yxyx", "xyxy", "cxcywh", ""] = ""
-    box_units: Literal["relative", "pixels", ""] = ""
-    class_offset: int = 0
-    background: bool = False  # index 0 means "nothing" and is never reported
-    names: tuple[str, ...] = ()
-    strides: tuple[int, ...] = ()
-    anchors_per_cell: tuple[int, ...] = ()
-    unsure: str = ""
-    class_bias: tuple[float, ...] = ()  # beats: added to the log-scores, chosen per weights file
-
-
-@dataclass(frozen=True, slots=True)
 class GoldenEntry:
     """Recorded inputs and outputs that every device must reproduce within `tolerance`.
 
@@ -170,6 +118,7 @@ class Manifest:
     input: tuple[InputEntry, ...]
     output: tuple[OutputEntry, ...]
     postprocess: PostprocessEntry
+    head: tuple[HeadEntry, ...] = ()
     summary: str = ""
     licence: str = ""
     source: str = ""
@@ -191,7 +140,9 @@ class Manifest:
         return _inside(self.directory, entry.path)
 
     def labels(self) -> tuple[str, ...]:
-        """The label list; empty when the model has none. Raises ConfigError."""
+        """The label list, "rhythm: af" for one of a head; empty without. Raises ConfigError."""
+        if self.head:
+            return tuple(f"{head.name}: {label}" for head in self.head for label in head.labels)
         name = self.postprocess.labels
         return read_labels(_inside(self.directory, name)) if name else ()
 
@@ -234,7 +185,9 @@ def from_table(table: Table, directory: Path) -> Manifest:
     """A manifest from a table, for whoever keeps it in another file."""
     accuracy = table.values.get("accuracy", {})
     contract = table.without("accuracy", "training")
-    return contract.make(Manifest, directory=directory, accuracy=accuracy)
+    made = contract.make(Manifest, directory=directory, accuracy=accuracy)
+    check_heads(contract, made.head, made.output)
+    return made
 
 
 def digest(path: Path) -> str:

@@ -103,6 +103,7 @@ class Model:
             unless_it_works.pop_all()
         self._backend = backend
         self.labels = _reported(self.manifest)
+        self.heads = {head.name: head.labels for head in self.manifest.head}
         self.model_info = ModelInfo(self.manifest.name, self.manifest.version, sha256)
         self.backend_info = BackendInfo(backend.kind, backend.delegate, degraded)
 
@@ -214,4 +215,6 @@ def _reported(manifest: Manifest) -> tuple[str, ...]:
     """Every label that a result may bear; classes without a name are not among them."""
     rules = manifest.postprocess
     names = manifest.groups() or manifest.labels()[1 if rules.background else 0 :]
+    if manifest.head:
+        names = tuple(label for head in manifest.head for label in head.labels)
     return tuple(dict.fromkeys(name for name in (*names, rules.unsure) if name))

@@ -25,11 +25,12 @@ class Box(NamedTuple):
 
 
 class Label(NamedTuple):
-    """A class and its score in 0..1."""
+    """A class and its score in 0..1; of a network with several heads, which one says so."""
 
     index: int  # type: ignore[assignment] # a class has one; tuple.index is not missed
     label: str
     score: float
+    head: str = ""
 
 
 class Detection(NamedTuple):
@@ -70,7 +71,7 @@ class Tensor(NamedTuple):
 
 
 class Labels(NamedTuple):
-    """Result kind `labels`: the best classes, highest score first."""
+    """Result kind `labels`: the best classes, highest score first, head after head."""
 
     labels: tuple[Label, ...]
 

@@ -53,13 +53,17 @@ def outcome(item: Map) -> Outcome:
 
 
 def _label(item: Map) -> Label:
-    return Label(whole(item["index"]), text(item["label"]), real(item["score"]))
+    return Label(*_scored(item), text(item.get("head", "")))
+
+
+def _scored(item: Map) -> tuple[int, str, float]:
+    return whole(item["index"]), text(item["label"]), real(item["score"])
 
 
 def _detection(item: Map) -> Detection:
     box = item["box"]
     return Detection(
-        *_label(item),
+        *_scored(item),
         Box(real(box["x_min"]), real(box["y_min"]), real(box["x_max"]), real(box["y_max"])),
         tuple(map(_keypoint, items(item.get("keypoints", [])))),
     )
@@ -72,7 +76,7 @@ def _keypoint(item: Map) -> Keypoint:
 def _beat(item: Map) -> Beat:
     rr_s, rate_bpm = item["rr_s"], item["rate_bpm"]
     return Beat(
-        *_label(item),
+        *_scored(item),
         time_ns(item["timestamp"]),
         None if rr_s is None else real(rr_s),
         None if rate_bpm is None else real(rate_bpm),

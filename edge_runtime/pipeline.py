@@ -17,7 +17,7 @@ from types import MappingProxyType
 from .capture import Capture
 from .errors import EndOfStream, FrameError
 from .frame import Frame, Info, Result, SourceState
-from .interfaces import Monitor, Sink, Step
+from .interfaces import Monitor, Sink, Step, notes_of
 from .lane import SourceCounters
 from .model import Model
 from .outcome import Outcome
@@ -71,6 +71,7 @@ class Pipeline:
         self._bad_in_a_row = 0
         self._announced: tuple[SourceState, ...] = ()
         self._told: dict[str, SourceState] = {}  # to the monitors of each source
+        self._notes: set[tuple[str, str]] = set()  # logged
 
     def run(self, started: Callable[[], None] = _nothing) -> Counters:
         """Run until `stop` or until every recorded source has ended; deliver; say what was done.
@@ -179,12 +180,17 @@ class Pipeline:
 
         A monitor hears of a state when it has seen every frame before it.
         """
-        states = self.capture.states()
+        states = tuple(map(self._noted, self.capture.states()))
         if states != self._announced:
             self._announced = states
             model = self.model
             info = Info(
-                model.model_info, model.backend_info, states, model.manifest.task, model.labels
+                model.model_info,
+                model.backend_info,
+                states,
+                model.manifest.task,
+                model.labels,
+                model.heads,
             )
             for sink in self.sinks:
                 sink.announce(info)
@@ -192,6 +198,16 @@ class Pipeline:
             if state.name in self._latest and self._told.get(state.name) != state:
                 self._told[state.name] = state
                 self._remark(state.name, partial(_tell, state=state))
+
+    def _noted(self, state: SourceState) -> SourceState:
+        """With what its steps have to say of their source; that is logged once."""
+        notes = notes_of(self._steps[state.name])
+        for note in notes:
+            if (state.name, note) not in self._notes:
+                self._notes.add((state.name, note))
+                log.warning("source %s: %s", state.name, note)
+        detail = "; ".join([state.detail, *notes] if state.detail else notes)
+        return state._replace(detail=detail)
 
 
 def _each(step: Step, frames: Iterable[Frame]) -> Iterator[Frame]:

@@ -56,6 +56,7 @@ BUILT_IN: dict[Group, dict[str, str]] = {
     },
     "postprocess": {
         "classification": "edge_runtime.postprocess.classification:Classification",
+        "heads": "edge_runtime.postprocess.heads:Heads",
         "detection": "edge_runtime.postprocess.detection:Detection",
         "anchors": "edge_runtime.postprocess.anchors:Anchors",
         "keypoints": "edge_runtime.postprocess.keypoints:Keypoints",

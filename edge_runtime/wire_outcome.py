@@ -26,7 +26,9 @@ def outcome_json(outcome: Outcome) -> str:
 
 
 def _label(label: Label) -> str:
-    return f'{{"index":{label.index},"label":{quote(label.label)},"score":{number(label.score)}}}'
+    head = f',"head":{quote(label.head)}' if label.head else ""
+    score = number(label.score)
+    return f'{{"index":{label.index},"label":{quote(label.label)},"score":{score}{head}}}'
 
 
 def _detection(found: Detection) -> str:

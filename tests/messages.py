@@ -45,6 +45,7 @@ KEYPOINTS = (Keypoint("nose", 0.5, 10.0, 20.5), Keypoint("left eye", 0.25, 1.0, 
 OUTCOMES: dict[str, Outcome] = {
     "labels": Labels((Label(1, "person", 0.75), Label(0, 'no "one"\n', 0.25))),
     "no labels": Labels(()),
+    "heads": Labels((Label(1, "af", 0.9, "rhythm"), Label(0, "MI", 0.75, "find/ings"))),
     "detections": Detections((Detection(3, "Käfer", 0.5, Box(1.5, 2.0, 3.25, 4.0)),)),
     "pose in a detection": Detections((Detection(0, "p", 1.0, Box(0, 0, 9, 9), KEYPOINTS),)),
     "nothing found": Detections(()),

@@ -29,13 +29,15 @@ class Answers:
     """What one file says of every case; fields that its task does not have are None.
 
     `called` is the best class whatever its score, (cases,); `found` all detections that have a
-    score, `shown` those that the manifest's threshold lets through; `points` (cases, points, 2).
+    score, `shown` those that the manifest's threshold lets through; `points` (cases, points, 2);
+    `told` what each case's heads report, "rhythm: af".
     """
 
     called: Array | None = None
     found: tuple[tuple[Detection, ...], ...] | None = None
     shown: tuple[tuple[Detection, ...], ...] | None = None
     points: Array | None = None
+    told: tuple[frozenset[str], ...] | None = None
 
 
 def answers(manifest: Manifest, run: Run, cases: Cases, names: Sequence[str]) -> Answers:
@@ -58,14 +60,17 @@ def answers(manifest: Manifest, run: Run, cases: Cases, names: Sequence[str]) ->
     if rules.kind == "keypoints":
         places = [_places(one) for one in _outcomes(manifest, run, cases, specs)]
         return Answers(points=np.array(places))
+    if rules.kind == "heads":
+        return Answers(told=tuple(_told(one) for one in _outcomes(manifest, run, cases, specs)))
     return Answers()
 
 
 def same(first: Answers, second: Answers, runs: tuple[Run, Run], cases: Cases) -> Array:
     """Whether two files end in the same answer, (cases,) bool.
 
-    That is the same class; the same objects; keypoints within a twentieth of the picture; or, for
-    a task without any, the largest value of each output at the same place.
+    That is the same class; the same objects; keypoints within a twentieth of the picture; the same
+    labels of every head; or, for a task without any, the largest value of each output at the same
+    place.
     """
     if first.called is not None and second.called is not None:
         return np.asarray(first.called == second.called)
@@ -79,6 +84,8 @@ def same(first: Answers, second: Answers, runs: tuple[Run, Run], cases: Cases) -
         ]
         apart = np.linalg.norm(first.points - second.points, axis=-1).max(axis=-1, initial=0.0)
         return np.asarray(apart <= _NEAR * np.array(sides))
+    if first.told is not None and second.told is not None:
+        return np.array([one == other for one, other in zip(first.told, second.told, strict=True)])
     return same_top(runs[0].values, runs[1].values)
 
 
@@ -105,6 +112,12 @@ def _class(outcome: Outcome | None) -> int:
     if isinstance(outcome, Beats) and outcome.beats:
         return outcome.beats[0].index
     return NOTHING
+
+
+def _told(outcome: Outcome | None) -> frozenset[str]:
+    if not isinstance(outcome, Labels):
+        return frozenset(("no number",))
+    return frozenset(f"{label.head}: {label.label}" for label in outcome.labels)
 
 
 def _objects(outcome: Outcome | None) -> tuple[Detection, ...]:

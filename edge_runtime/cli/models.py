@@ -157,7 +157,8 @@ def contract_lines(found: Manifest) -> Iterator[str]:
     for output in found.output:
         yield f"  {output.name}: {said(output, 'name')}"
     yield f"postprocess\n  {said(found.postprocess)}"
-    if labels := found.labels():
+    yield from (f"  head {head.name}: {said(head, 'name')}" for head in found.head)
+    if not found.head and (labels := found.labels()):
         shown = ", ".join(labels[:12])
         yield f"  {len(labels)} labels: {shown}{', ...' if len(labels) > 12 else ''}"
     if found.golden is not None:

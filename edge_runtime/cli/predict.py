@@ -29,7 +29,13 @@ MAX_SHOWN = 20  # failures told one by one; the others are counted
 @click.option("--json", "as_json", is_flag=True, help="A result a line, as it goes over MQTT.")
 @click.option("--delegate", help="Use this one; default: the board's, in order of preference.")
 @click.option("--threads", type=click.IntRange(1, 64), help="Default: the board's.")
-@click.option("--top", type=click.IntRange(1), default=1, show_default=True, help="Labels shown.")
+@click.option(
+    "--top",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    help="Labels shown; heads show all.",
+)
 @click.option(
     "--steps",
     "steps_file",

@@ -132,7 +132,11 @@ class HomeAssistant:
 
     def _results(self, info: Info) -> Iterator[tuple[str, Component]]:
         """What one source's results become."""
-        if info.task == "classification":
+        if info.heads:
+            for head in info.heads:
+                yield f"head/{head}", _text(head, _said(head), ())
+                yield f"head/{head}/score", _percent(f"{head} score", f"{_best_of(head)}.score")
+        elif info.task == "classification":
             yield "label", _text("label", f"{_BEST}.label", info.labels)
             yield "score", _percent("score", f"{_BEST}.score")
         elif info.task == "beats":
@@ -215,6 +219,20 @@ def _text(name: str, value: str, labels: tuple[str, ...]) -> Component:
     if 0 < len(labels) <= OPTIONS_MAX:
         made |= {"dev_cla": "enum", "ops": list(labels)}
     return made
+
+
+def _of(head: str) -> str:
+    return f"value_json.result.labels|selectattr('head','eq',{_literal(head)})"
+
+
+def _said(head: str) -> str:
+    """Every label that a head reports, as far as a state has room; 'none' where it reports none."""
+    labels = f"{_of(head)}|map(attribute='label')|join(', ')"
+    return f"(({labels})[:255] or 'none') if value_json.result.labels is defined else none"
+
+
+def _best_of(head: str) -> str:
+    return f"(({_of(head)}|list if value_json.result.labels is defined else [])+{_NONE})[0]"
 
 
 def _seen(label: str) -> Component:

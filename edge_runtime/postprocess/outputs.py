@@ -10,9 +10,10 @@ import numpy as np
 from edge_runtime.errors import ConfigError, FrameError
 from edge_runtime.frame import Array
 from edge_runtime.interfaces import TensorSpec
-from edge_runtime.manifest import Manifest, OutputEntry
+from edge_runtime.manifest import Manifest
 from edge_runtime.outcome import Label
 from edge_runtime.preprocess.quantise import dequantise, with_quantisation
+from edge_runtime.readout import OutputEntry
 
 
 @dataclass(frozen=True, slots=True)

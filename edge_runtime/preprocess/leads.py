@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -25,19 +25,27 @@ class Leads:
         names: leads in the wanted order, by any spelling; others keep the name that they have.
         derive: derive limb leads that are not there; false refuses them too.
         inverted: leads of the stream that were recorded upside down; their sign is turned first.
+        absent: "zero" makes leads that are neither there nor derived zeros, and says so; only for
+            a network that was trained with leads missing. One lead at least must be there.
     """
 
     delay_s = 0.0
     highpass_hz = 0.0
 
     def __init__(
-        self, *, names: tuple[str, ...], derive: bool = True, inverted: tuple[str, ...] = ()
+        self,
+        *,
+        names: tuple[str, ...],
+        derive: bool = True,
+        inverted: tuple[str, ...] = (),
+        absent: Literal["refuse", "zero"] = "refuse",
     ) -> None:
         if not names:
             raise BadOptionError("names", 'give at least one lead, for example ["MLII"]')
         self._names = _canonical("names", names)
         self._inverted = _canonical("inverted", inverted)
-        self._derive = derive
+        self._derive, self._zeros = derive, absent == "zero"
+        self.note = ""
         self._there: tuple[str, ...] | None = None  # the stream's own names
         self._columns: NDArray[np.intp] | None = None
         self._mix: NDArray[np.float32] | None = None  # (leads there, leads wanted)
@@ -62,6 +70,9 @@ class Leads:
         has = f"; it has {', '.join(there) or 'no named lead'}"
         ways = [self._way(name, there) for name in self._names]
         missing = [name for name, way in zip(self._names, ways, strict=True) if not way]
+        self.note = ""
+        if self._zeros and 0 < len(missing) < len(ways):
+            self.note, missing = f"zeros for {', '.join(missing)}{has}", []
         missing += [name for name in self._inverted if name not in there]
         if missing:
             raise ConfigError(f"{frame.source}: has no lead {', '.join(missing)}{has}")

@@ -9,7 +9,8 @@ import numpy as np
 from edge_runtime.errors import ConfigError
 from edge_runtime.frame import Array
 from edge_runtime.interfaces import Quantisation, TensorSpec
-from edge_runtime.manifest import InputEntry, QuantisationEntry
+from edge_runtime.manifest import InputEntry
+from edge_runtime.readout import QuantisationEntry
 
 
 def quantise(real: Array, spec: TensorSpec) -> Array:

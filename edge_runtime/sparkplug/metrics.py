@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from edge_runtime import __version__
@@ -48,6 +48,8 @@ def of_results(info: Info) -> dict[str, Type]:
         "Latency/Inference ms": Type.DOUBLE,
     }
     labels = [_folded(label) for label in info.labels[:LABELS_MAX]]
+    if info.heads:
+        return found | _of_heads(info)
     if info.task in ("classification", "detection", "beats"):
         found |= {"Label": Type.STRING, "Score": Type.DOUBLE}
     if info.task == "classification":
@@ -59,6 +61,16 @@ def of_results(info: Info) -> dict[str, Type]:
     elif info.task == "keypoints":
         found["Score"] = Type.DOUBLE
     return found
+
+
+def _of_heads(info: Info) -> dict[str, Type]:
+    best: dict[str, Type] = {}
+    scores: list[str] = []
+    for head, labels in info.heads.items():
+        folder = f"Heads/{_folded(head)}"
+        best |= {f"{folder}/Label": Type.STRING, f"{folder}/Score": Type.DOUBLE}
+        scores += [f"{folder}/Scores/{_folded(label)}" for label in labels]
+    return best | dict.fromkeys(scores[:LABELS_MAX], Type.DOUBLE)
 
 
 def read(result: Result, info: Info) -> Iterator[Reading]:
@@ -82,11 +94,13 @@ def read(result: Result, info: Info) -> Iterator[Reading]:
 
 
 def _said(outcome: Outcome, info: Info) -> Iterator[tuple[str, Value]]:
-    if isinstance(outcome, Labels):
-        yield from _best(outcome.labels[0] if outcome.labels else None)
-        scores = {label.label: label.score for label in outcome.labels}
-        for label in info.labels:  # what is not among the best has no known score
-            yield f"Scores/{_folded(label)}", scores.get(label)
+    if isinstance(outcome, Labels) and info.heads:
+        for head, names in info.heads.items():
+            folder = f"Heads/{_folded(head)}/"
+            found = tuple(label for label in outcome.labels if label.head == head)
+            yield from _labels(found, names, folder)
+    elif isinstance(outcome, Labels):
+        yield from _labels(outcome.labels, info.labels)
     elif isinstance(outcome, Detections):
         yield from _best(outcome.detections[0] if outcome.detections else None)
         yield "Count", len(outcome.detections)
@@ -100,9 +114,18 @@ def _said(outcome: Outcome, info: Info) -> Iterator[tuple[str, Value]]:
         yield "Score", None
 
 
-def _best(found: Label | Detection | None) -> Iterator[tuple[str, Value]]:
-    yield "Label", found.label if found else None
-    yield "Score", found.score if found else None
+def _labels(
+    found: Sequence[Label], names: Sequence[str], folder: str = ""
+) -> Iterator[tuple[str, Value]]:
+    yield from _best(found[0] if found else None, folder)
+    scores = {label.label: label.score for label in found}
+    for name in names:  # what is not among the best has no known score
+        yield f"{folder}Scores/{_folded(name)}", scores.get(name)
+
+
+def _best(found: Label | Detection | None, folder: str = "") -> Iterator[tuple[str, Value]]:
+    yield f"{folder}Label", found.label if found else None
+    yield f"{folder}Score", found.score if found else None
 
 
 def _folded(label: str) -> str:

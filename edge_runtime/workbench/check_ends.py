@@ -14,7 +14,7 @@ from edge_runtime import build, registry
 from edge_runtime.config import Component
 from edge_runtime.errors import BadOptionError, ConfigError, EdgeRunError, EndOfStream, FrameError
 from edge_runtime.frame import Frame, Identity
-from edge_runtime.interfaces import Source, Step
+from edge_runtime.interfaces import Source, Step, notes_of
 from edge_runtime.model import Model
 from edge_runtime.mqtt.client import LinkDownError
 from edge_runtime.mqtt.link import Choice, Link
@@ -122,6 +122,8 @@ class _Trial:
 
     def _good(self) -> Finding:
         result = "; the model gives a result" if self._model is not None else ""
+        if notes := notes_of(self._steps):
+            return note(self._part, f"{self._gives}{result}", "; ".join(notes))
         if not self._bad:
             return ok(self._part, f"{self._gives}{result}")
         text = f"{self._gives}{result}, but {len(self._bad)} unusable before: {self._bad[0]}"

@@ -189,7 +189,7 @@ def _outputs(facts: ModelFacts) -> Iterator[str]:
 def _tail(facts: ModelFacts) -> Iterator[str]:
     yield ""
     yield "[postprocess]"
-    yield _fill('kind = "tensors"', "classification, detection, anchors, keypoints, beats")
+    yield _fill('kind = "tensors"', "classification, heads, detection, anchors, keypoints, beats")
     labels = any(name.endswith(".txt") for name in facts.packed)
     yield _fill('# labels = "labels.txt"', "packed into the file" if labels else "")
 

@@ -10,6 +10,7 @@ from edge_runtime.outcome import (
     Detections,
     Keypoint,
     Keypoints,
+    Label,
     Labels,
     Outcome,
     Tensor,
@@ -21,10 +22,10 @@ VALUES_SHOWN = 8  # of a tensor
 
 
 def say(outcome: Outcome, top: int = 1) -> str:
-    """What was seen; `top` is how many labels of a classification are told."""
+    """What was seen; `top` is how many labels of a classification are told, heads tell all."""
     if isinstance(outcome, Labels):
-        labels = (f"{label.label} {label.score:.3f}" for label in outcome.labels[:top])
-        return ", ".join(labels) or "nothing"
+        shown = [label for at, label in enumerate(outcome.labels) if label.head or at < top]
+        return ", ".join(map(_label, shown)) or "nothing"
     if isinstance(outcome, Detections):
         return ", ".join(map(_detection, outcome.detections)) or "nothing"
     if isinstance(outcome, Beats):
@@ -34,6 +35,11 @@ def say(outcome: Outcome, top: int = 1) -> str:
     if isinstance(outcome, Tensors):
         return "; ".join(map(_tensor, outcome.tensors))
     return outcome_text(outcome)
+
+
+def _label(label: Label) -> str:
+    head = f"{label.head}: " if label.head else ""
+    return f"{head}{label.label} {label.score:.3f}"
 
 
 def _keypoint(point: Keypoint) -> str:

@@ -7,6 +7,7 @@ is one `Failure`; the others go on.
 from __future__ import annotations
 
 import glob
+import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -22,12 +23,14 @@ from edge_runtime.errors import (
     ModelLoadError,
 )
 from edge_runtime.frame import Frame, Result
-from edge_runtime.interfaces import Source, Step
+from edge_runtime.interfaces import Source, Step, notes_of
 from edge_runtime.manifest import Manifest
 from edge_runtime.model import Candidate, Model
 from edge_runtime.tables import Table
 
 from .tensor_input import TensorInput, read_tensors
+
+log = logging.getLogger(__name__)
 
 TENSORS = frozenset({".npy", ".npz"})
 VIDEOS = frozenset({".avi", ".m4v", ".mkv", ".mov", ".mp4", ".webm"})
@@ -160,6 +163,8 @@ def _stream(
         for position, step in enumerate(steps):
             yield from _infer(name, stepped(step.flush(), steps[position + 1 :]), model)
     finally:
+        for note in notes_of(steps):
+            log.warning("%s: %s", name, note)
         source.close()
 
 

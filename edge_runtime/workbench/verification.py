@@ -77,7 +77,11 @@ def _finding(entry: FileEntry, proof: Proof) -> Finding:
 
 
 def _labels(manifest: Manifest, entry: FileEntry) -> Iterator[Finding]:
-    """As many labels as scores."""
+    """As many labels as scores; of heads that was proved when the file was opened."""
+    if manifest.head:
+        heads = ", ".join(f"{head.name} {len(head.labels)}" for head in manifest.head)
+        yield ok("heads", f"a label for every score: {heads}")
+        return
     try:
         labels = manifest.labels()
         outputs = _outputs(manifest, entry)

@@ -35,6 +35,7 @@ STEPS: dict[str, Callable[[], Step]] = {
     "beats": Beats,
     "quality": QualityStep,
     "leads": lambda: Leads(names=("V1", "MLII")),
+    "leads, absent": lambda: Leads(names=("V1", "V2", "MLII"), absent="zero"),
     "leads, inverted": lambda: Leads(names=("V1", "MLII"), inverted=("MLII",)),
 }
 

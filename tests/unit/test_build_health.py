@@ -39,6 +39,7 @@ def test_a_recording_is_judged_when_it_is_asked_for_and_a_live_source_unless_it_
     ("steps", "leads"),
     [
         ('[[step]]\nkind = "leads"\nnames = ["V1", "MLII"]', ("V1", "MLII")),
+        ('[[step]]\nkind = "leads"\nnames = ["V1", "II"]\nabsent = "zero"', ()),
         ('[[step]]\nkind = "beats"\nlead = "II"', ("II",)),
         ("", ()),
     ],

@@ -91,6 +91,23 @@ def test_a_classification_becomes_a_label_and_a_score():
     assert float(shown(score, OUTCOMES["labels"])) == 75.0
 
 
+def test_each_head_becomes_its_labels_and_the_score_of_the_first():
+    heads = {"rhythm": ("sinus", "af"), "find/ings": ("MI",), "noise": ("noise",)}
+    made = components(info("classification")._replace(heads=heads))
+    both = Labels((*OUTCOMES["heads"].labels, Label(1, "HYP", 0.5, "find/ings")))
+
+    assert "port/label" not in made
+    assert made["port/head%2Frhythm"]["name"] == "rhythm"
+    assert shown(made["port/head%2Frhythm"], OUTCOMES["heads"]) == "af"
+    assert shown(made["port/head%2Ffind%2Fings"], both) == "MI, HYP"
+    assert shown(made["port/head%2Frhythm%2Fscore"], both) == "90.0"
+    assert shown(made["port/head%2Fnoise"], both) == "none"
+    assert shown(made["port/head%2Fnoise%2Fscore"], both) == "None"
+    assert shown(made["port/head%2Frhythm"], both, late=True, this="sinus") == "sinus"
+    assert shown(made["port/head%2Frhythm"], OUTCOMES["cannot say"]) == "None"
+    assert shown(made["port/head%2Frhythm%2Fscore"], OUTCOMES["cannot say"]) == "None"
+
+
 def test_too_many_labels_to_keep_with_every_state_become_plain_text():
     label = components(info("classification", *map(str, range(101))))["port/label"]
     assert "ops" not in label

@@ -143,6 +143,30 @@ class Pairs:
         return held
 
 
+class Noting:
+    """Lets everything through; from the third frame on it has a note."""
+
+    note = ""
+
+    def __call__(self, one):
+        self.note = "zeros for V1" if one.seq >= 2 else ""
+        yield one
+
+    def flush(self):
+        return []
+
+
+def test_what_a_step_notes_is_in_the_info_and_logged_once(tmp_path: Path, caplog):
+    sink = Collected()
+    source = ScriptedSource(frame(seq) for seq in range(5))
+    pipeline(source, model(tmp_path, Doubler()), sink, (Noting(), Pairs())).run()
+
+    told = [info.sources[0].detail for info in sink.infos]
+    assert told[0] == ""
+    assert told[-1] == "zeros for V1"
+    assert [record.getMessage() for record in caplog.records] == ["source scripted: zeros for V1"]
+
+
 def test_a_step_may_give_none_or_many_and_is_flushed_at_the_end(tmp_path: Path):
     sink = Collected()
     source = ScriptedSource(frame(seq) for seq in range(5))

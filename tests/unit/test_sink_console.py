@@ -27,6 +27,7 @@ def shown(capsys, results=(), infos=(), **options) -> list[str]:
 @pytest.mark.parametrize(
     ("kind", "what"),
     [
+        ("heads", "rhythm: af 0.90, find/ings: MI 0.75"),
         ("labels", 'person 0.75, no "one"? 0.25'),
         ("no labels", "no label"),
         ("detections", "Käfer 0.50 at 2,2..3,4"),

@@ -174,6 +174,20 @@ def test_a_label_that_is_not_among_the_best_has_no_score():
     assert said(made, birth, Labels((Label(1, "cat", 0.9),)), seq=1)["Scores/person"] is None
 
 
+def test_heads_have_folders_of_their_own():
+    heads = {"rhythm": ("sinus", "af"), "find/ings": ("MI",)}
+    made = node()
+    _, (_, birth) = sent(made.births(info("classification")._replace(heads=heads), 0))[:2]
+
+    values = said(made, birth, OUTCOMES["heads"])
+
+    assert values.keys() >= {"Heads/rhythm/Scores/sinus", "Heads/find%2Fings/Score"}
+    assert values["Heads/rhythm/Label"] == "af"
+    assert values["Heads/rhythm/Scores/sinus"] is None
+    assert values["Heads/find%2Fings/Scores/MI"] == 0.75
+    assert "Label" not in birth.values()
+
+
 def test_detections_are_counted_by_label():
     made, birth = born("detection", "Käfer", "a/b")
     values = said(made, birth, OUTCOMES["detections"])

@@ -267,6 +267,35 @@ def test_leads_refuses_chest_leads_and_what_it_must_not_derive() -> None:
         list(Leads(names=("I",), inverted=("V4",))(limb("I", "II")[0]))
 
 
+def test_leads_makes_absent_leads_zeros_only_where_it_is_told_to_and_says_which() -> None:
+    given = limb("I", "II")
+    step = Leads(names=("V1", "II", "aVF"), absent="zero")
+
+    made = np.concatenate([frame.data for frame in through(step, given)])
+
+    one, two = np.concatenate([frame.data for frame in given]).T
+    np.testing.assert_array_equal(made, np.stack([0 * one, two, two - one / 2], axis=1))
+    assert step.note == "zeros for V1; it has I, II"
+    with pytest.raises(ConfigError, match="chest: has no lead V1; it has I, II"):
+        list(Leads(names=("V1", "II"), absent="refuse")(given[0]))
+
+
+def test_leads_with_absent_ones_still_refuses_a_stream_that_has_none_of_them() -> None:
+    with pytest.raises(ConfigError, match="chest: has no lead V1, V2; it has I, II"):
+        list(Leads(names=("V1", "V2"), absent="zero")(limb("I", "II")[0]))
+    with pytest.raises(ConfigError, match="chest: has no lead V4; it has I, II"):
+        list(Leads(names=("I", "V1"), absent="zero", inverted=("V4",))(limb("I", "II")[0]))
+
+
+def test_leads_has_nothing_to_note_when_all_are_there_again() -> None:
+    step = Leads(names=("I", "II"), absent="zero")
+    list(step(limb("I")[0]))
+    assert step.note == "zeros for II; it has I"
+
+    list(step(limb("I", "II")[0]))
+    assert not step.note
+
+
 def test_leads_turns_inverted_leads_before_it_derives() -> None:
     upright = through(Leads(names=("I", "II", "III")), limb("I", "II"))
     given = [f._replace(data=f.data * np.float32([1, -1])) for f in limb("I", "II")]

@@ -73,6 +73,14 @@ def test_the_schema_lets_no_key_be_left_out_or_added(kind: str):
     assert not RESULT.is_valid({**document, "result": {**document["result"], "extra": 1}})
 
 
+def test_a_label_has_a_head_only_where_its_model_has_several():
+    one, two = encode(outcome=OUTCOMES["heads"])["result"]["labels"]
+
+    assert one == {"index": 1, "label": "af", "score": 0.9, "head": "rhythm"}
+    assert two["head"] == "find/ings"
+    assert b'{"index":1,"label":"person","score":0.75}' in wire.Encoder(IDENTITY).result(result())
+
+
 def test_a_result_says_everything_that_the_design_lists():
     document = encode()
 
