@@ -1,4 +1,4 @@
-"""`edge-convert`: the only module of the converters that knows click."""
+"""`edge-convert`: converting, comparing, installing; `cli_optimise` has the verbs that train."""
 
 from __future__ import annotations
 
@@ -15,9 +15,12 @@ import click
 from edge_runtime import __version__
 from edge_runtime.errors import EdgeRunError
 
+from .cli_optimise import VERBS
+
 DEFAULT = "model"  # the verb that need not be named
 
 file = click.Path(path_type=Path)
+seconds = click.FloatRange(0, min_open=True)
 
 
 class Verbs(click.Group):
@@ -39,6 +42,7 @@ def cli() -> None:
         edge-convert MODEL -o DIR    convert (edge-convert model --help)
         edge-convert compare A B     how two models differ on the same data
         edge-convert setup FAMILY    install the frameworks that a source needs
+        edge-convert prune, distil, tune    make a network smaller, or ready for INT8, first
     """
 
 
@@ -70,7 +74,7 @@ def cli() -> None:
 @click.option("--signature", help="Of a SavedModel; default: serving_default.")
 @click.option("--trust", is_flag=True, help="Load a source that can run code of its author.")
 @click.option("--overwrite", is_flag=True, help="Replace the directory.")
-@click.option("--timeout", "timeout_s", type=float, default=1800, show_default=True)
+@click.option("--timeout", "timeout_s", type=seconds, default=1800, show_default=True)
 @click.option("--dry-run", is_flag=True, help="Only say what would happen.")
 @click.option("--json", "as_json", is_flag=True, help="The report as JSON.")
 def model_(*, as_json: bool, dry_run: bool, **given: Any) -> None:
@@ -162,7 +166,7 @@ def setup(family: str | None, python: str) -> None:
 @click.option("--weights", type=file, help="state_dict of a PyTorch module (module:callable).")
 @click.option("--dynamic-batch", is_flag=True, help="Leave the batch axis open.")
 @click.option("--trust", is_flag=True, help="Load a source that can run code of its author.")
-@click.option("--timeout", "timeout_s", type=float, default=1800, show_default=True)
+@click.option("--timeout", "timeout_s", type=seconds, default=1800, show_default=True)
 def export(*, out: Path, **given: Any) -> None:
     """Write MODEL for a server, with the contract's name, version, licence and labels inside.
 
@@ -201,6 +205,10 @@ def edgetpu(**given: Any) -> None:
     click.echo(f"{made.path}: {made.on_tpu} operators on the Edge TPU")
     for left in made.on_cpu:
         click.echo(f"on the CPU: {left}")
+
+
+for verb in VERBS:
+    cli.add_command(verb)
 
 
 @contextmanager

@@ -54,6 +54,10 @@ class Bench:
         self._floats: dict[Format, Run] = {}
         tell(0, 0, "running the source")
         self.reference = self._source(evaluation.inputs)
+        if not all(np.isfinite(array).all() for array in self.reference):
+            raise ConversionError(
+                f"{shop.given.title}: gives NaN or infinity itself on {evaluation.spec}: mend it"
+            )
 
     def prove(self, target: Target, calibration: str) -> Proven:
         """Make a target; where INT8 falls behind, leave float what suffers most, bit by bit."""

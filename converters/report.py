@@ -66,6 +66,7 @@ def _file(one: Proven) -> dict[str, Any]:
         **one.verdict.facts(),
         "kept_for_the_gate": list(one.kept),
         "versions": dict(one.made.versions) if one.made else {},
+        "made_in_s": round(one.made.seconds, 1) if one.made else None,
     }
 
 

@@ -89,8 +89,11 @@ def _pickle(path: Path, *, trust: bool) -> Given:
     try:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
-    except zipfile.BadZipFile:
+    except zipfile.BadZipFile as exc:
         names = []
+        with path.open("rb") as file:
+            if file.read(2) in (b"", b"PK"):
+                raise ConfigError(f"{path}: empty, or an archive that is cut short") from exc
     if any("/code/" in name for name in names):
         return Given("torchscript", path)
     if trust:

@@ -65,7 +65,9 @@ def wish(
     """Options as they were given -> what is wanted. Raises ConfigError for what cannot be."""
     given = source.find(model, weights, trust=trust)
     preset = presets.find(purpose) if purpose else None
-    wanted = tuple(plan.target(text) for text in targets)
+    if weights is not None and not weights.is_file():
+        raise ConfigError(f"{weights}: there is no such file of weights")
+    wanted = tuple(dict.fromkeys(plan.target(text) for text in targets))
     wanted += tuple(t for t in (presets.targets(preset) if preset else ()) if t not in wanted)
     if not wanted:
         raise ConfigError("what shall be made? give --to, for example tflite:int8, or --for BOARD")

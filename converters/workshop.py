@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -24,6 +25,7 @@ class Made:
     path: Path
     facts: Facts  # of the last job
     versions: Mapping[str, str]  # of the packages of all of them
+    seconds: float = 0.0  # that all of them took
 
 
 @dataclass(slots=True)
@@ -79,8 +81,11 @@ class Workshop:
         )
 
     def _next(self, made: Made, act: Act, out: Path, cases: Path | None, **more: Any) -> Made:
+        start = time.monotonic()
         facts = self.run(act, made.path, out, cases or self.sample, **more)
-        return Made(made.target, out, facts, {**made.versions, **facts.get("versions", {})})
+        seconds = made.seconds + time.monotonic() - start
+        versions = {**made.versions, **facts.get("versions", {})}
+        return Made(made.target, out, facts, versions, seconds)
 
 
 def all_there(given: Given, targets: Sequence[Target]) -> None:

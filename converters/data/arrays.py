@@ -92,6 +92,8 @@ def _label(label: Any, classes: Classes, name: str) -> int:
 
 
 def _read(path: Path) -> dict[str, Array]:
+    if not zipfile.is_zipfile(path):
+        raise ConfigError(f"{path}: not readable as an .npz of numbers: it is none, or cut short")
     try:
         with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
             return {name: file[name] for name in file.files}
@@ -135,11 +137,12 @@ def _told(spec: str, act: Callable[[], Any]) -> Any:
         return act()
     except ConfigError:
         raise
-    except Exception as exc:  # the code is the user's: there is no list of what it may raise
+    # The code is the user's: there is no list of what it may raise, and it may call sys.exit.
+    except (Exception, SystemExit) as exc:
         raise ConfigError(f"{spec}: {_place(exc)}{type(exc).__name__}: {_one_line(exc)}") from exc
 
 
-def _place(exc: Exception) -> str:
+def _place(exc: BaseException) -> str:
     """File and line, of the user's own code if any of it is on the stack."""
     if isinstance(exc, SyntaxError):
         return f"{exc.filename}:{exc.lineno}: "
@@ -153,5 +156,5 @@ def _place(exc: Exception) -> str:
     return f"{own[-1].filename}:{own[-1].lineno}: " if own else ""
 
 
-def _one_line(exc: Exception) -> str:
+def _one_line(exc: BaseException) -> str:
     return " ".join(str(exc).split())

@@ -13,6 +13,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ import numpy as np
 
 from edge_runtime import golden, registry
 from edge_runtime.backends import format_of
-from edge_runtime.errors import BadOptionError, ConfigError, EdgeRunError
+from edge_runtime.errors import BadOptionError, ConfigError, DelegateError, EdgeRunError
 from edge_runtime.frame import Array
 from edge_runtime.interfaces import Backend, Quantisation, TensorSpec
 from edge_runtime.preprocess.quantise import dequantise, quantise
@@ -107,11 +108,17 @@ def ordered(arrays: Mapping[str, Array], specs: Sequence[TensorSpec], where: str
 
 
 def _opened(job: Mapping[str, Any]) -> Backend:
-    path = Path(job["path"])
-    kind = format_of(path)
-    delegate = job["delegate"] or ("xnnpack" if kind == "tflite" else "cpu")
+    """On the delegate that is asked for; else, as on a board, plain where XNNPACK takes nothing."""
+    kind = format_of(Path(job["path"]))
+    if kind == "tflite" and not job["delegate"]:
+        with suppress(DelegateError):
+            return _on(job, kind, "xnnpack")
+    return _on(job, kind, job["delegate"] or "cpu")
+
+
+def _on(job: Mapping[str, Any], kind: str, delegate: str) -> Backend:
     backend: Backend = registry.find("backend", kind)(
-        path=path, delegate=delegate, threads=job["threads"]
+        path=Path(job["path"]), delegate=delegate, threads=job["threads"]
     )
     backend.open()
     return backend

@@ -39,7 +39,7 @@ def unroll(source: Source) -> list[str]:
         if None in tensor.shape[1:]:
             raise JobError(
                 f"unroll: input '{tensor.name}' is {tensor.shape} (None is open), and a loop is"
-                " unrolled over a known number of steps; give its sizes with the option shapes"
+                " unrolled over a known number of steps; give its shape in the contract"
             )
     for _, layer in loops:
         layer.unroll = True

@@ -17,7 +17,7 @@ import numpy as np
 from .job import Facts, Job, JobError
 from .keras_layers import recurrent
 from .keras_safety import check_code, check_graph
-from .keras_source import Shape, Source, Tensor, versions
+from .keras_source import Source, Tensor, versions
 
 
 def run(job: Job) -> Facts:
@@ -26,9 +26,9 @@ def run(job: Job) -> Facts:
 
 
 def load(job: Job) -> Source:
-    """Load the source of a job. Options: trust (run code in the file), signature, shapes.
+    """Load the source of a job. Options: trust (run code in the file), signature, inputs.
 
-    `shapes` fixes open dimensions: {"input name": [sizes without the batch axis]}.
+    `inputs` are those of the contract, whose shapes, without the batch axis, fix open dimensions.
     Raises JobError for what cannot be loaded, holds code, or has weights that are no numbers.
     """
     os.environ["KERAS_BACKEND"] = "tensorflow"
@@ -42,7 +42,7 @@ def load(job: Job) -> Source:
     else:
         source = load_keras(path, trust=trust)
     _check_finite(source)
-    return _shaped(source, job.options.get("shapes", {}))
+    return _shaped(source, {one["name"]: one["shape"] for one in job.options.get("inputs", ())})
 
 
 def facts(source: Source) -> Facts:
@@ -160,19 +160,17 @@ def _check_finite(source: Source) -> None:
 
 
 def _shaped(source: Source, shapes: Mapping[str, Sequence[int]]) -> Source:
-    unknown = set(shapes) - {tensor.name for tensor in source.inputs}
-    if unknown:
-        there = ", ".join(tensor.name for tensor in source.inputs)
-        raise JobError(f"shapes: no input '{min(unknown)}', but {there}")
+    """Open dimensions as the contract has them, which knows inputs by name or by position."""
     inputs = []
-    for tensor in source.inputs:
-        wanted: Shape = tuple(shapes.get(tensor.name, tensor.shape[1:]))
-        pairs = list(zip(tensor.shape[1:], wanted, strict=False))
-        if len(wanted) != len(tensor.shape) - 1 or any(
-            old not in (None, new) for old, new in pairs
-        ):
-            raise JobError(f"shapes: input '{tensor.name}' is {tensor.shape[1:]}, not {wanted}")
-        inputs.append(Tensor(tensor.name, (*tensor.shape[:1], *wanted), tensor.dtype))
+    for at, tensor in enumerate(source.inputs):
+        own = tensor.shape[1:]
+        wanted = tuple(shapes.get(tensor.name, shapes.get(str(at), ())))
+        if None in own and wanted:
+            pairs = zip(own, wanted, strict=False)
+            if len(wanted) != len(own) or any(old not in (None, new) for old, new in pairs):
+                raise JobError(f"input '{tensor.name}' is {own}, in the contract {wanted}")
+            tensor = replace(tensor, shape=(*tensor.shape[:1], *wanted))  # noqa: PLW2901
+        inputs.append(tensor)
     return replace(source, inputs=tuple(inputs))
 
 

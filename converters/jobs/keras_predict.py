@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from .job import Array, Facts, Job, JobError, read_cases
+from .job import Array, Facts, Job, JobError, by_name, read_cases
 from .keras_model import facts, load
 from .keras_source import Source
 
@@ -36,9 +36,7 @@ def cases_of(source: Source, arrays: dict[str, Array]) -> list[Array]:
 
     Raises JobError where names or shapes are not the source's, or a value is no number.
     """
-    wanted = [tensor.name for tensor in source.inputs]
-    if set(arrays) != set(wanted):
-        raise JobError(f"the cases are for {', '.join(arrays)}; the inputs are {', '.join(wanted)}")
+    arrays = by_name(arrays, [tensor.name for tensor in source.inputs])
     found = []
     for tensor in source.inputs:
         array, shape = arrays[tensor.name], tensor.shape[1:]

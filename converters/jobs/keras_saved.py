@@ -53,8 +53,8 @@ def signature(source: Source, batch: int, *, may_be_open: bool = False) -> list[
             )
         if None in tensor.shape[1:] and not may_be_open:
             raise JobError(
-                f"input '{tensor.name}' is {tensor.shape} (None is open): give its sizes with"
-                f" the option shapes, '{tensor.name}' = [...] without the batch axis"
+                f"input '{tensor.name}' is {tensor.shape} (None is open): give its"
+                " shape in the contract"
             )
         shape = (batch or None, *tensor.shape[1:])
         specs.append(tf.TensorSpec(shape, tensor.dtype, name=INPUT.format(at)))

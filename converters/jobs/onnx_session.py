@@ -53,10 +53,22 @@ def feeds(opened: Any, cases: Path | None) -> list[dict[str, Array]]:
     found: list[dict[str, Array]] = []
     for node in nodes:
         array = arrays[node.name].astype(DTYPES[node.type], copy=False)
+        _check_shape(node, np.array(array[0], ndmin=len(node.shape)).shape)
         found = found or [{} for _ in array]
         for feed, case in zip(found, array, strict=True):
             feed[node.name] = np.array(case, ndmin=len(node.shape))
     return found
+
+
+def _check_shape(node: Any, shape: tuple[int, ...]) -> None:
+    pairs = zip(node.shape, shape, strict=False)  # an open size is a name, or None
+    if len(node.shape) != len(shape) or any(
+        isinstance(size, int) and size > 0 and size != given for size, given in pairs
+    ):
+        raise JobError(
+            f"input '{node.name}' is {node.shape}, and a case {list(shape)}: mend shape or layout "
+            "in the contract"
+        )
 
 
 DTYPES: dict[str, np.dtype[Any]] = {

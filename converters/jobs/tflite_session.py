@@ -85,9 +85,21 @@ class Session:
     def _size(self, shapes: Sequence[tuple[int, ...]]) -> None:
         if any(tuple(d["shape"]) != s for d, s in zip(self.inputs, shapes, strict=True)):
             for detail, shape in zip(self.inputs, shapes, strict=True):
+                _check_shape(detail, shape)
+            for detail, shape in zip(self.inputs, shapes, strict=True):
                 self._interpreter.resize_tensor_input(detail["index"], shape, strict=True)
             self._interpreter.allocate_tensors()
             self.inputs = self._interpreter.get_input_details()
+
+
+def _check_shape(detail: dict[str, Any], shape: tuple[int, ...]) -> None:
+    own = detail["shape_signature"]  # -1: open
+    pairs = zip(own, shape, strict=False)
+    if len(own) != len(shape) or any(size not in (-1, given) for size, given in pairs):
+        raise JobError(
+            f"input '{detail['name']}' is {tuple(own.tolist())}, and a case {shape}: mend shape or "
+            "layout in the contract"
+        )
 
 
 def stored(array: Array, detail: dict[str, Any]) -> Array:

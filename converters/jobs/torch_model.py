@@ -11,7 +11,7 @@ import inspect
 import json
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
@@ -241,8 +241,14 @@ def _sized(given: Input, cases: Any) -> Input:
 def _ordered(
     path: Path, inputs: Sequence[Input], takes: Sequence[tuple[str, bool]]
 ) -> tuple[Input, ...]:
-    """The inputs in the order of the arguments (name, needed), by name if all are named so."""
+    """The inputs in the order of the arguments (name, needed), by name if all are named so.
+    Those that go by position, "0", get the names of the arguments.
+    """
     names = [name for name, _ in takes]
+    if {each.name for each in inputs} == {str(at) for at in range(len(inputs))}:
+        placed = sorted(inputs, key=lambda each: int(each.name))
+        named = [replace(each, name=name) for each, name in zip(placed, names, strict=False)]
+        inputs = [*named, *placed[len(named) :]]
     if {each.name for each in inputs} == set(names):
         return tuple(sorted(inputs, key=lambda each: names.index(each.name)))
     needed = sum(need for _, need in takes)

@@ -18,7 +18,7 @@ from .torch_archive import asks_for, unpickle
 # What the user's own code may raise; each becomes one line that names it.
 RAISED = (
     ArithmeticError, AssertionError, AttributeError, ImportError, LookupError, NameError, OSError,
-    RuntimeError, TypeError, ValueError,
+    RuntimeError, SyntaxError, TypeError, ValueError,
 )  # fmt: skip
 _NESTED = ("state_dict", "model_state_dict", "model")  # where checkpoints keep the weights
 _WRAPPERS = ("module.", "_orig_mod.")  # of DataParallel and torch.compile

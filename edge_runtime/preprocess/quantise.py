@@ -28,7 +28,7 @@ def quantise(real: Array, spec: TensorSpec) -> Array:
         scale, zero_point = _pairs(spec.quantisation, np.ndim(real))
         steps = np.rint(np.asarray(real, dtype=np.float32) / scale).astype(np.float64) + zero_point
     limits = np.iinfo(dtype)
-    return np.clip(steps, limits.min, limits.max).astype(dtype)
+    return np.asarray(np.clip(steps, limits.min, limits.max), dtype)  # one of no axes included
 
 
 def dequantise(stored: Array, spec: TensorSpec) -> Array:

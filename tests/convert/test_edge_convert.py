@@ -44,7 +44,7 @@ SOURCES = {  # model and what goes beside it; family of the networks
 
 @pytest.fixture(scope="module")
 def nets(tmp_path_factory):
-    """Folders of small networks by family, each with cases.npz, labels and a contract."""
+    """Folders of small networks by family, each with cases, labels and a contract."""
     made = {}
 
     def folder(family):
@@ -66,9 +66,10 @@ def fill(family, folder):
         if family == "keras"
         else random.standard_normal((40, *shape))
     )
-    np.savez(folder / "cases.npz", **{name: array.astype(np.float32)})
+    for file, key in (("net", name), ("place", "0")):  # an input by its name, or by its position
+        np.savez(folder / f"{file}.npz", **{key: array.astype(np.float32)})
+        (folder / f"{file}.toml").write_text(CONTRACT.format(name=key, shape=[1, *shape]))
     (folder / "labels.txt").write_text("a\nb\nc\nd\n" if family == "keras" else "a\nb\nc\n")
-    (folder / "net.toml").write_text(CONTRACT.format(name=name, shape=[1, *shape]))
 
 
 def edge_convert(folder, *words, **options):
@@ -80,15 +81,17 @@ def edge_convert(folder, *words, **options):
 
 
 @pytest.mark.parametrize(
-    ("kind", "targets"),
+    ("kind", "contract", "targets"),
     [
-        ("keras", ("tflite:int8", "onnx:int8")),
-        ("torch", ("tflite:float16", "onnx:int8")),
-        ("exported-program", ("tflite:int8",)),
-        ("torchscript", ("onnx:float16",)),
+        ("keras", "place", ("tflite:int8", "tflite:int16x8", "onnx:int8")),
+        ("torch", "net", ("tflite:float16", "onnx:int8")),
+        ("exported-program", "net", ("tflite:int8",)),
+        ("torchscript", "place", ("onnx:float16",)),
     ],
 )
-def test_every_kind_of_source_becomes_a_directory_that_verifies(nets, tmp_path, kind, targets):
+def test_every_kind_of_source_becomes_a_directory_that_verifies(
+    nets, tmp_path, kind, contract, targets
+):
     words, family = SOURCES[kind]
     folder, out = nets(family), tmp_path / "net"
     for one in targets:
@@ -100,9 +103,9 @@ def test_every_kind_of_source_becomes_a_directory_that_verifies(nets, tmp_path, 
         "-o",
         out,
         "--contract",
-        "net.toml",
+        f"{contract}.toml",
         "--calibrate",
-        "cases.npz",
+        f"{contract}.npz",
         "--max-drop",
         5,
         "--json",
@@ -134,7 +137,7 @@ def test_a_way_that_does_not_exist_names_one_that_does(nets, tmp_path):
         "--contract",
         "net.toml",
         "--evaluate",
-        "cases.npz",
+        "net.npz",
         "--to",
         "tflite:float32",
     )
@@ -152,7 +155,7 @@ def test_a_pickle_is_refused_before_anything_reads_it(nets, tmp_path):
         "--contract",
         "net.toml",
         "--evaluate",
-        "cases.npz",
+        "net.npz",
         "--to",
         "onnx:float32",
     )

@@ -223,7 +223,9 @@ def test_arrays_that_cannot_be_cases_are_refused(tmp_path, arrays, message):
         read(npz(tmp_path / "data.npz", **arrays), PAIR)
 
 
-@pytest.mark.parametrize("content", [b"", b"PK\x03\x04rubbish", b"\x80\x04pickle"])
+@pytest.mark.parametrize(
+    "content", [b"", b"PK\x03\x04rubbish", b"\x80\x04pickle", b"\x93NUMPY\x01\x00"]
+)
 def test_a_damaged_file_of_arrays_is_refused(tmp_path, content):
     (tmp_path / "data.npz").write_bytes(content)
     with pytest.raises(ConfigError, match=r"data\.npz: not readable"):
@@ -260,6 +262,7 @@ def test_a_generator_may_yield_arrays_pairs_dicts_and_frames(tmp_path, monkeypat
             "    import json\n    json.loads('{')\n    yield 1\n",
             r"cases_\d+\.py:3: JSONDecodeError",
         ),
+        ("    raise SystemExit('bye')\n", r"cases_\d+\.py:2: SystemExit: bye"),
         ("    return 3\n", "gives a int; make it a generator"),
         ("    yield [0, 0], 'cat'\n    yield [0, 0]\n", "case 1 has no label, and others have"),
         ("    yield [0, 0], 'kat'\n", r"case 0: class 'kat'.*did you mean 'cat'"),

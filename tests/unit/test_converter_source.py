@@ -54,6 +54,13 @@ def test_what_is_no_model_is_refused(tmp_path):
         source.find(str(tmp_path / "b.onnx"))
 
 
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 and no more"])
+def test_an_archive_that_did_not_arrive_whole_is_told_as_such(tmp_path, content):
+    (tmp_path / "a.ts").write_bytes(content)
+    with pytest.raises(ConfigError, match="empty, or an archive that is cut short"):
+        source.find(str(tmp_path / "a.ts"))
+
+
 def test_targets_are_written_as_format_and_precision():
     assert str(plan.target("tflite:int8:uint8")) == "tflite:int8:uint8"
     assert plan.target("onnx:float16").filename("net") == "net-float16.onnx"

@@ -22,6 +22,13 @@ def test_halves_go_to_the_even_step_and_ends_saturate():
     assert quantise(real, spec_of("uint8", zero_point=(1,))).tolist() == [1, 3, 1, 0, 255, 0]
 
 
+def test_a_number_without_axes_stays_an_array():
+    stored = quantise(np.float32(16000), TensorSpec("sr", (), "int64"))
+
+    assert isinstance(stored, np.ndarray)
+    assert (stored.shape, stored.dtype, int(stored)) == ((), np.int64, 16000)
+
+
 @given(
     dtype=st.sampled_from(["int8", "uint8", "int16", "uint16"]),
     scale=st.floats(2**-12, 2**6, width=32),
