@@ -92,7 +92,7 @@ _TO_FLOAT: Mapping[Kind, Mapping[Format, tuple[Act, ...] | None]] = {
     },
     "torchscript": {"tflite": None, "onnx": (Act("torch", "torch_to_onnx"),)},
     "onnx": {
-        "tflite": (Act("onnx2tf", "onnx_to_tflite"),),
+        "tflite": (Act("convert", "onnx_model"), Act("onnx2tf", "onnx_to_tflite")),
         "onnx": (Act("convert", "onnx_model"),),
     },
     "tflite": {"tflite": (), "onnx": (Act("keras", "tflite_to_onnx"),)},

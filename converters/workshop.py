@@ -54,8 +54,10 @@ class Workshop:
         """The float32 file of a format; made once."""
         if format_ not in self._floats:
             made = Made(Target(format_, "float32"), self.given.path, {}, {})
-            for act in plan.to_float(self.given.kind, format_):
-                made = self._next(made, act, self.folder / f"float.{format_}", self.sample)
+            acts = plan.to_float(self.given.kind, format_)
+            for left, act in zip(reversed(range(len(acts))), acts, strict=True):
+                name = f"step-{left}.onnx" if left else f"float.{format_}"
+                made = self._next(made, act, self.folder / name, self.sample)
             self._floats[format_] = made
         return self._floats[format_]
 

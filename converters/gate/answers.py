@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -13,6 +14,7 @@ from edge_runtime.frame import Array, BeatMark, Frame, Placement
 from edge_runtime.interfaces import TensorSpec
 from edge_runtime.manifest import Manifest
 from edge_runtime.outcome import Beats, Detection, Detections, Keypoints, Labels, Outcome
+from edge_runtime.postprocess.outputs import find
 from edge_runtime.preprocess.quantise import quantise
 
 from ..data.cases import Cases
@@ -21,6 +23,7 @@ from .measure import Run
 from .scores import NOTHING
 
 _RANKED = 0.001  # a detection with less is not ranked: it changes no average precision to speak of
+_REACHED = 0.5  # a single score, where the manifest names no threshold
 _NEAR = 0.05  # of the picture's larger side: two places of a keypoint that are one
 
 
@@ -28,7 +31,8 @@ _NEAR = 0.05  # of the picture's larger side: two places of a keypoint that are 
 class Answers:
     """What one file says of every case; fields that its task does not have are None.
 
-    `called` is the best class whatever its score, (cases,); `found` all detections that have a
+    `called` is the best class whatever its score, (cases,), and of a single score whether it
+    reaches the threshold; `found` all detections that have a
     score, `shown` those that the manifest's threshold lets through; `points` (cases, points, 2);
     `told` what each case's heads report, "rhythm: af".
     """
@@ -48,7 +52,10 @@ def answers(manifest: Manifest, run: Run, cases: Cases, names: Sequence[str]) ->
     rules = manifest.postprocess
     specs = tuple(replace(spec, name=name) for spec, name in zip(run.outputs, names, strict=True))
     if rules.kind in ("classification", "beats"):
-        every = replace(manifest, postprocess=replace(rules, threshold=0.0, top_k=1))
+        shape = find(manifest, specs, "scores").spec.shape
+        single = math.prod(size or 1 for size in shape) == 1
+        least = (rules.threshold or _REACHED) if single else 0.0
+        every = replace(manifest, postprocess=replace(rules, threshold=least, top_k=1))
         called = [_class(one) for one in _outcomes(every, run, cases, specs)]
         return Answers(called=np.array(called, np.int64))
     if rules.kind in ("detection", "anchors"):

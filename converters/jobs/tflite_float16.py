@@ -8,10 +8,13 @@ from .tflite_file import Model, dtype, operators
 
 
 def widen(model: Model) -> int:
-    """Put the values behind each DEQUANTIZE of a float16 constant in its place; give how many."""
+    """Put the values behind each DEQUANTIZE of a float16 constant in its place; give how many.
+
+    The float16 ones, which nothing uses any more, leave the file.
+    """
     from ai_edge_litert import schema_py_generated as schema
 
-    done = {}
+    done, narrow = {}, set()
     for op, graph, operator in operators(model):
         if op != "DEQUANTIZE":
             continue
@@ -25,6 +28,11 @@ def widen(model: Model) -> int:
         after.buffer = len(model.buffers)
         model.buffers.append(wide)
         done[id(operator)] = operator
+        narrow.add(before.buffer)
     for graph in model.subgraphs:
         graph.operators = [each for each in graph.operators if id(each) not in done]
+    for _, graph, operator in operators(model):
+        narrow -= {graph.tensors[index].buffer for index in operator.inputs if index >= 0}
+    for index in narrow:
+        model.buffers[index].data = None
     return len(done)

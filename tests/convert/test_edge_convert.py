@@ -14,6 +14,7 @@ import pytest
 from edge_runtime import manifest
 
 from ..families import python_of
+from ..needs import ROOT
 
 HERE = Path(__file__).parent
 CONTRACT = """
@@ -180,3 +181,26 @@ def test_a_server_gets_an_archive_that_says_what_it_is(nets, tmp_path, format_, 
     )
     assert done.returncode == 0, done.stderr
     assert b"Apache-2.0" in (tmp_path / name).read_bytes()
+
+
+def test_an_onnx_file_with_open_sides_becomes_tflite_at_the_size_of_the_contract(data, tmp_path):
+    """Its pooling over an open height and width is what onnx2tf alone cannot convert."""
+    python_of("onnx2tf")
+    lines = np.random.default_rng(0).uniform(-1, 1, (12, 3, 48, 192)).astype(np.float32)
+    np.savez(tmp_path / "lines.npz", x=lines)
+    done = edge_convert(
+        tmp_path,
+        data / "models/ppocr-v4-det/ch_ppocr_mobile_v2.0_cls_infer.onnx",
+        "-o",
+        tmp_path / "net",
+        "--contract",
+        ROOT / "examples/contracts/ppocr-cls.toml",
+        "--evaluate",
+        "lines.npz",
+        "--to",
+        "tflite:float32",
+    )
+    assert done.returncode == 0, done.stderr
+    assert [one.path for one in manifest.read(tmp_path / "net").file] == [
+        "ppocr-cls-float32.tflite"
+    ]

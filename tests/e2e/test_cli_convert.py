@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from edge_runtime.converters.jobs import tflite_file
 
 from edge_runtime import manifest
 
@@ -133,6 +134,31 @@ def test_a_model_that_cannot_be_converted_is_exit_3(convert, usual, data, tmp_pa
     assert done.returncode == 3, done.stderr
     assert "quantised already" in done.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+def test_weights_that_are_no_numbers_are_the_sources_own_fault(convert, usual, data, tmp_path):
+    model = tflite_file.read(data / "models/resnet8-cifar10/resnet8_float.tflite")
+    tensors, buffers = model.subgraphs[0].tensors, model.buffers
+    bias = tensors[model.subgraphs[0].operators[0].inputs[2]].buffer
+    weights = np.frombuffer(bytes(buffers[bias].data), np.float32).copy()
+    weights[0] = np.nan
+    buffers[bias].data = weights.view(np.uint8)
+    tflite_file.write(model, tmp_path / "diverged.tflite")
+    words = [*usual, "--evaluation-cases", 20, "--to", "tflite:float16"]
+    done = convert("-o", tmp_path / "out", *words, model=tmp_path / "diverged.tflite")
+    assert done.returncode == 3, done.stderr
+    assert "diverged.tflite: gives NaN or infinity itself" in done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["diverged.tflite"]
+
+
+def test_a_contract_of_another_layout_is_told_with_both_shapes(convert, usual, tmp_path):
+    text = CONTRACT.read_text().replace("NHWC", "NCHW").replace("[1, 32, 32, 3]", "[1, 3, 32, 32]")
+    (tmp_path / "contract.toml").write_text(text)
+    (tmp_path / "cifar10.txt").write_bytes(CONTRACT.with_name("cifar10.txt").read_bytes())
+    words = ["--contract", tmp_path / "contract.toml", *usual[2:], "--evaluation-cases", 4]
+    done = convert("-o", tmp_path / "out", *words, "--to", "tflite:float16")
+    assert done.returncode == 3, done.stderr
+    assert "is (-1, 32, 32, 3), and a case (1, 3, 32, 32)" in done.stderr
 
 
 def test_a_full_disk_is_told_and_leaves_nothing(convert, usual, tmp_path):

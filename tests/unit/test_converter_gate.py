@@ -395,6 +395,22 @@ def test_nan_never_passes(resnet8):
     json.dumps(verdict.facts(), allow_nan=False)
 
 
+def test_of_a_single_score_the_answer_is_whether_it_reaches_the_threshold(data):
+    need_runtime("tflite")
+    (path,) = (data / "models/wakeword-okay-nabu").glob("*.tflite")
+    nabu = manifest.read(ROOT / "examples/contracts/okay-nabu.toml")
+    inputs = {"0": np.zeros((4, 3, 40), np.float32)}
+    cases = Cases("made up", inputs, ("a", "b", "c", "d"))
+    run = measure(ModelFile(path, inputs, nabu), How(calls=0))
+    scores = [np.array(some).reshape(run.values[0].shape) for some in ([0, 0, 0.9, 0.9], [0.9] * 4)]
+    source, other = (replace(run, values=(values,)) for values in scores)
+
+    verdict = judge("onnx:int8", nabu, cases, source, other, max_drop=0.5)
+
+    assert verdict.agreement.share == 0.5
+    assert not verdict.passed
+
+
 def test_outputs_of_another_shape_never_pass(resnet8):
     cases, floats, int8 = resnet8
     other = replace(int8, values=(int8.values[0][:, :9],))
