@@ -202,12 +202,13 @@ class Pipeline:
     def _noted(self, state: SourceState) -> SourceState:
         """With what its steps have to say of their source; that is logged once."""
         notes = notes_of(self._steps[state.name])
+        if not notes:
+            return state
         for note in notes:
             if (state.name, note) not in self._notes:
                 self._notes.add((state.name, note))
                 log.warning("source %s: %s", state.name, note)
-        detail = "; ".join([state.detail, *notes] if state.detail else notes)
-        return state._replace(detail=detail)
+        return state._replace(detail="; ".join(filter(None, (state.detail, *notes))))
 
 
 def _each(step: Step, frames: Iterable[Frame]) -> Iterator[Frame]:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from network import LABELS, LEADS, SAMPLES
+from network import LEADS, SAMPLES
 
 SUMMARIES = {
     "ecg-edge": "12-lead ECG, ten seconds: rhythm, findings, noise; 0.95 M parameters",
@@ -138,8 +138,3 @@ def run_file(name: str, samples: int = 1000) -> str:
         f'path = "data/ecg/ptbxl/records100/00000/00001_lr"\n\n{steps}'
         '\n[[sink]]\nkind = "console"\n'
     )
-
-
-def label_list() -> str:
-    """One label a line, in the order of the scores."""
-    return "\n".join(LABELS) + "\n"

@@ -179,7 +179,6 @@ def _write(out: Path, name: str, files: Mapping[str, Path], report: Mapping[str,
             tables[kind] = cinc["rhythm"]["confusion"]
     text = json.dumps(report, indent=1) + "\n"
     (out / "scores.json").write_text(text, encoding="utf-8")
-    (out / "labels.txt").write_text(contract.label_list(), encoding="utf-8")
     (out / "run.toml").write_text(contract.run_file(name), encoding="utf-8")
     text = contract.contract(name, list(files.values()), accuracy)
     (out / "model.toml").write_text(text, encoding="utf-8")
