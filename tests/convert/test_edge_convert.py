@@ -50,8 +50,9 @@ def nets(tmp_path_factory):
 
     def folder(family):
         if family not in made:
-            made[family] = tmp_path_factory.mktemp(family)
-            fill(family, made[family])
+            nets = tmp_path_factory.mktemp(family)
+            fill(family, nets)  # which skips where there is no environment, every time
+            made[family] = nets
         return made[family]
 
     return folder
