@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 from edge_runtime.converters import environment
-from edge_runtime.converters.jobs import tflite_file
+from edge_runtime.converters.jobs.tflite import file as tflite_file
 
 HERE = Path(__file__).resolve().parent
 CONTRACTS = HERE.parent / "examples/contracts"

@@ -75,7 +75,7 @@ class Bench:
             "checkpoint": str(checkpoint.absolute()),
             "key": self._key(special),
         }
-        act = Act(wanted.family, f"{wanted.family}_{_JOBS[wanted.verb]}")
+        act = Act(wanted.family, f"{wanted.family}.{_JOBS[wanted.verb]}")
         shop = self._shop(wanted.given, name)
         sample = self._folder / "sample.npz"
         return shop.run(act, wanted.given.path, self.trained(name), sample, **options)

@@ -83,27 +83,27 @@ _RIMMED = ("tflite", "int8")
 # From what is given to a float32 file of a format; None where there is no way.
 _TO_FLOAT: Mapping[Kind, Mapping[Format, tuple[Act, ...] | None]] = {
     "keras": {
-        "tflite": (Act("keras", "keras_to_tflite", {"precision": "float32"}),),
-        "onnx": (Act("keras", "keras_to_onnx"),),
+        "tflite": (Act("keras", "keras.to_tflite", {"precision": "float32"}),),
+        "onnx": (Act("keras", "keras.to_onnx"),),
     },
     "torch": {
-        "tflite": (Act("litert-torch", "torch_to_tflite"),),
-        "onnx": (Act("torch", "torch_to_onnx"),),
+        "tflite": (Act("litert-torch", "torch.to_tflite"),),
+        "onnx": (Act("torch", "torch.to_onnx"),),
     },
-    "torchscript": {"tflite": None, "onnx": (Act("torch", "torch_to_onnx"),)},
+    "torchscript": {"tflite": None, "onnx": (Act("torch", "torch.to_onnx"),)},
     "onnx": {
-        "tflite": (Act("convert", "onnx_model"), Act("onnx2tf", "onnx_to_tflite")),
-        "onnx": (Act("convert", "onnx_model"),),
+        "tflite": (Act("convert", "onnx.model"), Act("onnx2tf", "onnx.to_tflite")),
+        "onnx": (Act("convert", "onnx.model"),),
     },
-    "tflite": {"tflite": (), "onnx": (Act("keras", "tflite_to_onnx"),)},
+    "tflite": {"tflite": (), "onnx": (Act("keras", "tflite.to_onnx"),)},
 }
 _SAME: Mapping[Kind, Kind] = {"saved-model": "keras", "exported-program": "torch"}
 _PREDICT: Mapping[Kind, Act] = {
-    "keras": Act("keras", "keras_predict"),
-    "torch": Act("torch", "torch_predict"),
-    "torchscript": Act("torch", "torch_predict"),
-    "onnx": Act("convert", "onnx_predict"),
-    "tflite": Act("convert", "tflite_predict"),
+    "keras": Act("keras", "keras.predict"),
+    "torch": Act("torch", "torch.predict"),
+    "torchscript": Act("torch", "torch.predict"),
+    "onnx": Act("convert", "onnx.predict"),
+    "tflite": Act("convert", "tflite.predict"),
 }
 
 
@@ -128,7 +128,7 @@ def to_precision(wanted: Target) -> tuple[Act, ...]:
     if wanted.precision == "float32":
         return ()
     options = {"precision": wanted.precision, "io": wanted.tensors}
-    return (Act("convert", f"{wanted.format}_precision", options),)
+    return (Act("convert", f"{wanted.format}.precision", options),)
 
 
 def direct(kind: Kind, wanted: Target) -> tuple[Act, ...]:
@@ -142,7 +142,7 @@ def direct(kind: Kind, wanted: Target) -> tuple[Act, ...]:
     if wanted.precision == "float32":
         return ()
     options = {"precision": wanted.precision, "io": wanted.tensors}
-    return (Act("keras", "keras_to_tflite", options),)
+    return (Act("keras", "keras.to_tflite", options),)
 
 
 def families(kind: Kind, wanted: tuple[Target, ...]) -> dict[str, str]:

@@ -129,7 +129,7 @@ class Bench:
         """Nodes by the error that each brings, the worst first; and how many there are."""
         options = {"io": target.tensors, "calibration": calibration, "seconds": _SENSITIVITY_S}
         facts = self._shop.run(
-            Act("convert", f"{target.format}_sensitivity", options),
+            Act("convert", f"{target.format}.sensitivity", options),
             self._shop.floats(target.format).path,
             self._shop.folder / "sensitivity.json",
             self._calibration or self._shop.sample,

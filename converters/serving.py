@@ -52,7 +52,7 @@ def export(
     }
     return child.run(
         environment.need(family, f"{given.kind} to {format_}"),
-        f"{family}_export",
+        f"{family}.export",
         job,
         timeout_s=timeout_s,
         on_progress=on_progress,

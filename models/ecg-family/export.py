@@ -97,7 +97,7 @@ def tflite_int8(content: bytes, cases: Floats, members: Iterable[str]) -> tuple[
         patterns.append(
             rf"re:/ecg-{name}(_\d+)?/(front|c({first})(_relu|_sum|_pool|_join)?)(_\d+)?/"
         )
-    return _quantised("tflite_precision", content, cases, patterns)
+    return _quantised("tflite.precision", content, cases, patterns)
 
 
 def onnx_float(model: keras.Model, batch: int | None = 1) -> onnx.ModelProto:
@@ -127,7 +127,7 @@ def onnx_int8(
     for name in members:
         last = re.compile(rf"/ecg-{name}(_\d+)?/c{FLOAT_CONVOLUTIONS[name]}_(sum|pool)(_\d+)?/")
         keep |= _before(given.graph, last)
-    content, facts = _quantised("onnx_precision", given.SerializeToString(), cases, sorted(keep))
+    content, facts = _quantised("onnx.precision", given.SerializeToString(), cases, sorted(keep))
     made = onnx.ModelProto.FromString(content)
     made.ir_version = min(made.ir_version, IR_VERSION)
     onnx.checker.check_model(made)

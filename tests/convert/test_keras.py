@@ -56,38 +56,38 @@ def _id(value: object) -> str:
 
 # file, module, options, what the one line says
 REFUSED = [
-    ("lambda.keras", "keras_model", {}, ["'twice' (Lambda)", "--trust", "your rights"]),
-    ("lambda.h5", "keras_model", {}, ["'twice' (Lambda)", "--trust"]),
-    ("custom.keras", "keras_model", {}, ["'Mine'", "SavedModel"]),
-    ("only.weights.h5", "keras_model", {}, ["weights but no layers", "model.save"]),
-    ("cut.keras", "keras_model", {}, ["not a whole .keras or .h5 file"]),
-    ("nan.keras", "keras_model", {}, ["layer 'last': 1 values of its kernel", "NaN"]),
-    ("absent.keras", "keras_model", {}, ["no such file"]),
-    ("stateful.keras", "keras_model", {}, ["'memory' is stateful"]),
-    ("reads", "keras_model", {}, ["(ReadFile)", "--trust"]),
-    ("two-saved", "keras_model", {"signature": "x"}, ["no signature 'x'", "serving_default"]),
-    ("log.keras", "keras_predict", {}, ["source itself is NaN", "case 0"]),
-    ("image.keras", "keras_predict", {}, ["the model takes picture"]),
-    ("bigru.keras", "keras_to_tflite", {"precision": "int8"}, ["'both' (GRU)", "--unroll"]),
-    ("bigru.keras", "keras_to_tflite", {"batch": 0}, ["'both' (GRU)", "batch 1"]),
-    ("bigru-saved", "keras_to_tflite", {"precision": "int8"}, ["loop", "give the .keras file"]),
-    ("bigru-saved", "keras_to_tflite", {"unroll": True}, ["has no layers"]),
-    ("open.keras", "keras_to_tflite", {"unroll": True}, ["'wave'", "shape in the contract"]),
-    ("open.keras", "keras_to_tflite", {}, ["'wave'", "shape in the contract"]),
-    ("image.keras", "keras_to_tflite", {"precision": "int4"}, ["'int4': one of"]),
-    ("image.keras", "keras_to_tflite", {"io": "int8"}, ["needs precision int8"]),
-    ("erfinv.keras", "keras_to_tflite", {}, ["no operation Erfinv", "ONNX"]),
-    ("erfinv.keras", "keras_to_onnx", {}, ["no operation Erfinv", "TFLite"]),
-    ("image.keras", "keras_to_onnx", {"opset": 99}, ["opset 99"]),
+    ("lambda.keras", "keras.model", {}, ["'twice' (Lambda)", "--trust", "your rights"]),
+    ("lambda.h5", "keras.model", {}, ["'twice' (Lambda)", "--trust"]),
+    ("custom.keras", "keras.model", {}, ["'Mine'", "SavedModel"]),
+    ("only.weights.h5", "keras.model", {}, ["weights but no layers", "model.save"]),
+    ("cut.keras", "keras.model", {}, ["not a whole .keras or .h5 file"]),
+    ("nan.keras", "keras.model", {}, ["layer 'last': 1 values of its kernel", "NaN"]),
+    ("absent.keras", "keras.model", {}, ["no such file"]),
+    ("stateful.keras", "keras.model", {}, ["'memory' is stateful"]),
+    ("reads", "keras.model", {}, ["(ReadFile)", "--trust"]),
+    ("two-saved", "keras.model", {"signature": "x"}, ["no signature 'x'", "serving_default"]),
+    ("log.keras", "keras.predict", {}, ["source itself is NaN", "case 0"]),
+    ("image.keras", "keras.predict", {}, ["the model takes picture"]),
+    ("bigru.keras", "keras.to_tflite", {"precision": "int8"}, ["'both' (GRU)", "--unroll"]),
+    ("bigru.keras", "keras.to_tflite", {"batch": 0}, ["'both' (GRU)", "batch 1"]),
+    ("bigru-saved", "keras.to_tflite", {"precision": "int8"}, ["loop", "give the .keras file"]),
+    ("bigru-saved", "keras.to_tflite", {"unroll": True}, ["has no layers"]),
+    ("open.keras", "keras.to_tflite", {"unroll": True}, ["'wave'", "shape in the contract"]),
+    ("open.keras", "keras.to_tflite", {}, ["'wave'", "shape in the contract"]),
+    ("image.keras", "keras.to_tflite", {"precision": "int4"}, ["'int4': one of"]),
+    ("image.keras", "keras.to_tflite", {"io": "int8"}, ["needs precision int8"]),
+    ("erfinv.keras", "keras.to_tflite", {}, ["no operation Erfinv", "ONNX"]),
+    ("erfinv.keras", "keras.to_onnx", {}, ["no operation Erfinv", "TFLite"]),
+    ("image.keras", "keras.to_onnx", {"opset": 99}, ["opset 99"]),
 ]
 _CASES = {"log.keras": "x", "image.keras": "two", "bigru.keras": "bigru", "bigru-saved": "bigru"}
 ACCEPTED = [
-    ("lambda.keras", "keras_model", {"trust": True}),
-    ("open.keras", "keras_to_tflite", {"inputs": [{"name": "0", "shape": [8, 3]}]}),
-    ("two-saved", "keras_to_tflite", {}),
-    ("two-saved", "keras_predict", {}),
-    ("two.h5", "keras_predict", {}),
-    ("two.keras", "keras_export", {"metadata": {"name": "both"}}),
+    ("lambda.keras", "keras.model", {"trust": True}),
+    ("open.keras", "keras.to_tflite", {"inputs": [{"name": "0", "shape": [8, 3]}]}),
+    ("two-saved", "keras.to_tflite", {}),
+    ("two-saved", "keras.predict", {}),
+    ("two.h5", "keras.predict", {}),
+    ("two.keras", "keras.export", {"metadata": {"name": "both"}}),
 ]
 
 
@@ -107,8 +107,8 @@ def nets(python, tmp_path_factory):
 def done(python, nets):
     """Every job of the lists above, by its place in them: (what it answered, its file)."""
     asked = {
-        **{("tflite", at): _job(nets, "keras_to_tflite", *each) for at, each in enumerate(TFLITE)},
-        **{("onnx", at): _job(nets, "keras_to_onnx", *each) for at, each in enumerate(ONNX)},
+        **{("tflite", at): _job(nets, "keras.to_tflite", *each) for at, each in enumerate(TFLITE)},
+        **{("onnx", at): _job(nets, "keras.to_onnx", *each) for at, each in enumerate(ONNX)},
         **{("refused", at): _file(nets, *each[:3]) for at, each in enumerate(REFUSED)},
         **{("accepted", at): _file(nets, *each) for at, each in enumerate(ACCEPTED)},
     }
@@ -258,7 +258,7 @@ def test_a_child_converts_and_tells_its_progress(python, nets, tmp_path):
     }
 
     facts = run(
-        python, "keras_to_tflite", job, timeout_s=200, on_progress=lambda *step: told.append(step)
+        python, "keras.to_tflite", job, timeout_s=200, on_progress=lambda *step: told.append(step)
     )
 
     assert facts["inputs"][0]["name"] == "wave"
@@ -270,7 +270,7 @@ def test_a_child_converts_and_tells_its_progress(python, nets, tmp_path):
 def test_a_child_s_refusal_is_an_error_of_the_conversion(python, nets, tmp_path):
     job = {"source": nets / "lambda.keras", "out": tmp_path / "x", "cases": None}
     with pytest.raises(ConversionError, match=r"layer 'twice' \(Lambda\) holds Python code"):
-        run(python, "keras_model", job, timeout_s=200)
+        run(python, "keras.model", job, timeout_s=200)
 
 
 def _job(nets, module, name, options):
@@ -279,8 +279,8 @@ def _job(nets, module, name, options):
 
 
 def _file(nets, name, module, options):
-    cases = _CASES.get(name, "two" if module == "keras_predict" else "")
-    file = str(nets / f"{cases}-cases.npz") if cases and module != "keras_model" else None
+    cases = _CASES.get(name, "two" if module == "keras.predict" else "")
+    file = str(nets / f"{cases}-cases.npz") if cases and module != "keras.model" else None
     return [module, {"source": str(nets / name), "cases": file, "options": options}]
 
 

@@ -76,7 +76,7 @@ def error(found, expected):
 
 
 def test_cleaning_drops_dead_nodes_and_folds_constants_and_changes_no_output(convert, nets):
-    facts, out = convert("onnx_model", "images", metadata={"author": "a test"})
+    facts, out = convert("onnx.model", "images", metadata={"author": "a test"})
 
     assert facts["nodes_before"] == 8
     assert facts["nodes_after"] == 6
@@ -87,7 +87,7 @@ def test_cleaning_drops_dead_nodes_and_folds_constants_and_changes_no_output(con
 
 
 def test_the_opset_is_brought_up_and_the_batch_fixed(convert, nets):
-    facts, out = convert("onnx_model", "images11", opset=17, batch=1)
+    facts, out = convert("onnx.model", "images11", opset=17, batch=1)
 
     assert (facts["opset"], facts["inputs"][0]["shape"]) == (17, [1, 3, 8, 8])
     assert facts["outputs"][0]["shape"] == [1, 4]
@@ -97,7 +97,7 @@ def test_the_opset_is_brought_up_and_the_batch_fixed(convert, nets):
 
 @pytest.mark.parametrize("net", ["fixed", "fixed_inside"])
 def test_a_batch_that_a_reshape_fixes_is_opened(convert, nets, net):
-    facts, out = convert("onnx_model", net, batch=0)
+    facts, out = convert("onnx.model", net, batch=0)
 
     assert facts["inputs"][0]["shape"] == [-1, 2, 3]
     want = answers(nets / f"{net}.onnx", net, nets)
@@ -106,40 +106,40 @@ def test_a_batch_that_a_reshape_fixes_is_opened(convert, nets, net):
 
 def test_a_model_that_mixes_the_cases_of_a_batch_keeps_it_fixed(convert):
     with pytest.raises(ConversionError, match="mixes the cases of a batch"):
-        convert("onnx_model", "mixing", batch=0)
+        convert("onnx.model", "mixing", batch=0)
 
 
 def test_a_file_of_a_newer_format_is_written_so_that_old_runtimes_read_it(convert, nets):
-    facts, _ = convert("onnx_model", nets / "newest.onnx", cases=False)
+    facts, _ = convert("onnx.model", nets / "newest.onnx", cases=False)
     assert facts["ir_version"] == 10
 
 
 def test_weights_that_are_no_numbers_are_refused_by_the_name_of_their_node(convert, nets):
     with pytest.raises(ConversionError, match=r"second \(Conv\).*k2 hold NaN"):
-        convert("onnx_model", nets / "sick.onnx", cases=False)
+        convert("onnx.model", nets / "sick.onnx", cases=False)
 
 
 def test_weights_beside_the_file_are_taken_in_or_missed_by_name(convert, nets, tmp_path):
-    facts, out = convert("onnx_model", nets / "outside.onnx", cases=False)
+    facts, out = convert("onnx.model", nets / "outside.onnx", cases=False)
     assert facts["nodes_after"] == 6
     assert out.stat().st_size > (nets / "outside.bin").stat().st_size
 
     alone = tmp_path / "outside.onnx"
     alone.write_bytes((nets / "outside.onnx").read_bytes())
     with pytest.raises(ConversionError, match=r"outside\.bin, which is not beside it"):
-        convert("onnx_model", alone, cases=False)
+        convert("onnx.model", alone, cases=False)
 
 
 def test_half_a_file_is_refused_and_leaves_nothing(convert, nets, tmp_path):
     half = tmp_path / "half.onnx"
     half.write_bytes((nets / "images.onnx").read_bytes()[:1500])
     with pytest.raises(ConversionError, match="not an ONNX file, or cut short"):
-        convert("onnx_model", half, cases=False)
+        convert("onnx.model", half, cases=False)
     assert [path.name for path in tmp_path.iterdir()] == ["half.onnx"]
 
 
 def test_float16_takes_and_gives_float32_at_half_the_size(convert, nets):
-    facts, out = convert("onnx_precision", "images", precision="float16")
+    facts, out = convert("onnx.precision", "images", precision="float16")
 
     assert {i["dtype"] for i in (*facts["inputs"], *facts["outputs"])} == {"float32"}
     want = answers(nets / "images.onnx", "images", nets)
@@ -150,10 +150,10 @@ def test_a_value_that_float16_has_not_is_named_and_the_node_can_stay_float(conve
     with pytest.raises(
         ConversionError, match=r"node amplify \(Mul\) gives .* which float16 has not"
     ):
-        convert("onnx_precision", "overflowing", precision="float16")
+        convert("onnx.precision", "overflowing", precision="float16")
 
     facts, out = convert(
-        "onnx_precision", "overflowing", precision="float16", keep_float=["amplify", "attenuate"]
+        "onnx.precision", "overflowing", precision="float16", keep_float=["amplify", "attenuate"]
     )
     assert {kept["node"]: kept["why"] for kept in facts["kept_float"]} == {
         "amplify": "asked for",
@@ -165,7 +165,7 @@ def test_a_value_that_float16_has_not_is_named_and_the_node_can_stay_float(conve
 
 @pytest.mark.parametrize("calibration", ["minmax", "percentile", "entropy"])
 def test_int8_is_near_its_source_with_each_calibration(convert, nets, calibration):
-    facts, out = convert("onnx_precision", "images", precision="int8", calibration=calibration)
+    facts, out = convert("onnx.precision", "images", precision="int8", calibration=calibration)
 
     assert facts["ops"]["QuantizeLinear"] >= 3
     assert [part["node"] for part in facts["kept_float"]] == ["dead"]  # no integer kernel of Tanh
@@ -177,7 +177,7 @@ def test_int8_is_near_its_source_with_each_calibration(convert, nets, calibratio
 
 
 def test_int8_of_an_old_opset_is_brought_up_for_weights_per_channel(convert, nets):
-    facts, out = convert("onnx_precision", "images11", precision="int8")
+    facts, out = convert("onnx.precision", "images11", precision="int8")
 
     assert facts["opset"] >= 13
     want = answers(nets / "images11.onnx", "images11", nets)
@@ -188,22 +188,22 @@ def test_sensitivity_finds_the_node_that_int8_ruins_and_keeping_it_float_cures(
     convert, nets, tmp_path
 ):
     want = answers(nets / "lifted.onnx", "lifted", nets)
-    _, out = convert("onnx_precision", "lifted", precision="int8")
+    _, out = convert("onnx.precision", "lifted", precision="int8")
     assert error(answers(out, "lifted", nets), want) > 0.5
 
-    facts, table = convert("onnx_sensitivity", "lifted")
+    facts, table = convert("onnx.sensitivity", "lifted")
     worst = [part["node"] for part in facts["sensitivity"]]
     assert worst[0] == "enter/MatMulAddFusion"  # ONNX Runtime makes one node of enter and lift
     assert json.loads(table.read_text())["sensitivity"] == facts["sensitivity"]
 
-    facts, out = convert("onnx_precision", "lifted", precision="int8", keep_float=worst[:1])
+    facts, out = convert("onnx.precision", "lifted", precision="int8", keep_float=worst[:1])
     assert {"node": worst[0], "op": "Gemm", "why": "asked for"} in facts["kept_float"]
     assert error(answers(out, "lifted", nets), want) < 0.05
 
 
 @pytest.mark.parametrize("net", ["gru", "lstm"])
 def test_a_recurrent_layer_stays_float_under_static_int8_and_the_facts_say_so(convert, nets, net):
-    facts, out = convert("onnx_precision", net, precision="int8")
+    facts, out = convert("onnx.precision", net, precision="int8")
 
     kept = {part["node"]: part["why"] for part in facts["kept_float"]}
     assert "no int8 kernel" in kept["memory"]
@@ -212,11 +212,11 @@ def test_a_recurrent_layer_stays_float_under_static_int8_and_the_facts_say_so(co
 
 
 def test_dynamic_takes_an_lstm_and_leaves_a_gru(convert, nets):
-    facts, out = convert("onnx_precision", "lstm", precision="dynamic")
+    facts, out = convert("onnx.precision", "lstm", precision="dynamic")
     assert facts["ops"]["DynamicQuantizeLSTM"] == 1
     assert error(answers(out, "lstm", nets), answers(nets / "lstm.onnx", "lstm", nets)) < 0.1
 
-    facts, _ = convert("onnx_precision", "gru", precision="dynamic")
+    facts, _ = convert("onnx.precision", "gru", precision="dynamic")
     assert facts["ops"]["GRU"] == facts["ops"]["MatMulInteger"] == 1
     assert [part["op"] for part in facts["kept_float"]] == ["GRU"]
 
@@ -231,15 +231,15 @@ def test_dynamic_takes_an_lstm_and_leaves_a_gru(convert, nets):
 )
 def test_wrong_options_are_named(convert, options, why):
     with pytest.raises(ConversionError, match=why):
-        convert("onnx_precision", "images", **options)
+        convert("onnx.precision", "images", **options)
 
 
 def test_int8_needs_cases_and_a_float_source(convert, tmp_path):
     with pytest.raises(ConversionError, match="needs cases"):
-        convert("onnx_precision", "images", cases=False, precision="int8")
-    _, out = convert("onnx_precision", "images", precision="int8")
+        convert("onnx.precision", "images", cases=False, precision="int8")
+    _, out = convert("onnx.precision", "images", precision="int8")
     with pytest.raises(ConversionError, match="is quantised already"):
-        convert("onnx_precision", out, cases=False, precision="float16")
+        convert("onnx.precision", out, cases=False, precision="float16")
 
 
 def test_a_calibration_case_that_is_not_finite_is_named(convert, nets, tmp_path):
@@ -249,12 +249,12 @@ def test_a_calibration_case_that_is_not_finite_is_named(convert, nets, tmp_path)
     cases[3, 0, 0, 0] = np.inf
     np.savez(source.with_suffix(".npz"), image=cases)
     with pytest.raises(ConversionError, match="not finite in calibration case 3"):
-        convert("onnx_precision", source, precision="int8")
+        convert("onnx.precision", source, precision="int8")
 
 
 def test_reference_runs_are_those_of_the_device(python, nets, tmp_path):
     job = {"source": nets / "gru.onnx", "out": tmp_path / "o.npz", "cases": nets / "gru.npz"}
-    facts = child.run(python, "onnx_predict", job, timeout_s=60)
+    facts = child.run(python, "onnx.predict", job, timeout_s=60)
 
     assert facts["cases"] == 32
     found = np.load(tmp_path / "o.npz")["scores"]

@@ -130,7 +130,7 @@ def job(folder, family, name, given):
         "evaluate": str(folder / f"held-{layout}.npz"), "untuned": f"{out}.untuned.npz",
         "checkpoint": f"{out}.checkpoint", "key": {"data": "1"},
     }  # fmt: skip
-    return f"{family}_{module}", {
+    return f"{family}.{module}", {
         "source": str(folder / (f"{source}.pt" if factory else source)),
         "out": f"{out}.{told['form'] if family == 'torch' else 'keras'}",
         "options": told,
@@ -150,10 +150,10 @@ def run_all(folder, family, asked):
         if told["out"].endswith("pt2"):
             options = {}
         predict = {**told, "source": told["out"], "out": told["out"] + ".npz", "options": options}
-        predicts[name] = (f"{family}_predict", predict)
+        predicts[name] = (f"{family}.predict", predict)
     source = jobs["dead"][1]
     before = {**source, "out": str(folder / "before.npz")}
-    listed = [*jobs.values(), *predicts.values(), (f"{family}_predict", before)]
+    listed = [*jobs.values(), *predicts.values(), (f"{family}.predict", before)]
     done = subprocess.run(
         [python, HERE / "many_jobs.py"],
         input=json.dumps(listed), capture_output=True, text=True, env={**os.environ, **QUIET},

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from edge_runtime.converters import child
 from edge_runtime.converters.errors import ConversionError
-from edge_runtime.converters.jobs import tflite_file
+from edge_runtime.converters.jobs.tflite import file as tflite_file
 
 from edge_runtime.backends.tflite import TFLite
 from edge_runtime.preprocess.quantise import dequantise, quantise
@@ -74,7 +74,7 @@ def test_each_precision_shrinks_the_file_and_keeps_the_labels(
     convert, source, cases, precision, limits
 ):
     ratio, worst = limits
-    facts, out = convert("tflite_precision", precision=precision)
+    facts, out = convert("tflite.precision", precision=precision)
 
     delegate = "cpu" if precision == "int16x8" else "xnnpack"  # XNNPACK has no 16-bit kernels
     want, found = answers(source, cases), answers(out, cases, delegate)
@@ -92,7 +92,7 @@ def test_each_precision_shrinks_the_file_and_keeps_the_labels(
 def test_dynamic_dense_layers_say_what_runtime_they_need_or_have_one_scale(convert):
     versions = []
     for legacy in (False, True):
-        _, out = convert("tflite_precision", precision="dynamic", legacy=legacy)
+        _, out = convert("tflite.precision", precision="dynamic", legacy=legacy)
         model = tflite_file.read(out)
         dense = next(o for name, _, o in tflite_file.operators(model) if name == "FULLY_CONNECTED")
         versions.append(model.operatorCodes[dense.opcodeIndex].version)
@@ -102,7 +102,7 @@ def test_dynamic_dense_layers_say_what_runtime_they_need_or_have_one_scale(conve
 
 @pytest.mark.parametrize("io", ["int8", "uint8"])
 def test_inputs_and_outputs_can_be_integers(convert, source, cases, io):
-    facts, out = convert("tflite_precision", precision="int8", io=io)
+    facts, out = convert("tflite.precision", precision="int8", io=io)
 
     assert facts["float_tensors"] == 0
     assert {facts["inputs"][0]["dtype"], facts["outputs"][0]["dtype"]} == {io}
@@ -114,22 +114,22 @@ def test_inputs_and_outputs_can_be_integers(convert, source, cases, io):
 def test_calibrations_differ_and_all_hold_the_labels(convert, source, cases):
     want, found = answers(source, cases), {}
     for method in ("minmax", "percentile", "entropy"):
-        _, out = convert("tflite_precision", precision="int8", calibration=method)
+        _, out = convert("tflite.precision", precision="int8", calibration=method)
         found[method] = answers(out, cases)
         assert (found[method].argmax(1) == want.argmax(1)).mean() >= 0.95
     assert not np.array_equal(found["minmax"], found["percentile"])
 
 
 def test_what_is_asked_to_stay_float_does_and_the_facts_say_so(convert):
-    facts, _ = convert("tflite_precision", precision="int8", keep_float=["SOFTMAX", "re:^Identity"])
+    facts, _ = convert("tflite.precision", precision="int8", keep_float=["SOFTMAX", "re:^Identity"])
     assert [(part["op"], part["why"]) for part in facts["kept_float"]] == [("SOFTMAX", "asked for")]
 
     with pytest.raises(ConversionError, match="has no operation nowhere"):
-        convert("tflite_precision", precision="int8", keep_float=["nowhere"])
+        convert("tflite.precision", precision="int8", keep_float=["nowhere"])
 
 
 def test_sensitivity_ranks_every_operation_and_what_it_names_can_be_kept(convert):
-    facts, out = convert("tflite_sensitivity", max_cases=8)
+    facts, out = convert("tflite.sensitivity", max_cases=8)
 
     errors = [part["relative_error"] for part in facts["sensitivity"]]
     assert errors == sorted(errors, reverse=True)
@@ -137,14 +137,14 @@ def test_sensitivity_ranks_every_operation_and_what_it_names_can_be_kept(convert
     assert (facts["failed"], facts["not_tried"]) == ([], 0)
 
     worst = [part["node"] for part in facts["sensitivity"][:4]]
-    plain, _ = convert("tflite_precision", precision="int8")
-    better, _ = convert("tflite_precision", precision="int8", keep_float=worst)
+    plain, _ = convert("tflite.precision", precision="int8")
+    better, _ = convert("tflite.precision", precision="int8", keep_float=worst)
     assert {part["node"] for part in better["kept_float"]} == set(worst)
     assert better["compared"]["relative_error"] < 0.8 * plain["compared"]["relative_error"]
 
 
 def test_sensitivity_ends_in_time_and_counts_what_it_did_not_try(convert):
-    facts, _ = convert("tflite_sensitivity", max_cases=2, seconds=0)
+    facts, _ = convert("tflite.sensitivity", max_cases=2, seconds=0)
     assert len(facts["sensitivity"]) == 1
     assert facts["not_tried"] == 15
 
@@ -152,7 +152,7 @@ def test_sensitivity_ends_in_time_and_counts_what_it_did_not_try(convert):
 def test_a_quantised_source_is_refused_by_the_layer_that_is(convert, data):
     quantised = data / "models" / "resnet8-cifar10" / "resnet8_int8.tflite"
     with pytest.raises(ConversionError, match=r"is quantised already \(CONV_2D .* is int8\)"):
-        convert("tflite_precision", quantised, precision="float16")
+        convert("tflite.precision", quantised, precision="float16")
 
 
 @pytest.mark.parametrize(
@@ -165,20 +165,20 @@ def test_a_quantised_source_is_refused_by_the_layer_that_is(convert, data):
 )
 def test_wrong_options_are_named(convert, options, why):
     with pytest.raises(ConversionError, match=why):
-        convert("tflite_precision", **options)
+        convert("tflite.precision", **options)
 
 
 def test_an_operation_without_a_kernel_and_half_a_file_are_named(convert, data, source, tmp_path):
     with pytest.raises(ConversionError, match="fake-op-double"):
-        convert("tflite_predict", data / "models" / "broken" / "model_invoking_error.tflite")
+        convert("tflite.predict", data / "models" / "broken" / "model_invoking_error.tflite")
     half = tmp_path / "half.tflite"
     half.write_bytes(source.read_bytes()[:40000])
     with pytest.raises(ConversionError, match="cut short"):
-        convert("tflite_precision", half, precision="float16")
+        convert("tflite.precision", half, precision="float16")
 
 
 def test_reference_runs_are_those_of_the_device(convert, source, cases):
-    facts, out = convert("tflite_predict")
+    facts, out = convert("tflite.predict")
 
     assert facts["cases"] == 40
     with np.load(out) as file:

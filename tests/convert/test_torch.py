@@ -62,7 +62,7 @@ def reference(files):
     def outputs(net):
         if net not in known:
             out = files / f"{net}-reference.npz"
-            convert("torch_predict", files, net, f"{net}.pt", out)
+            convert("torch.predict", files, net, f"{net}.pt", out)
             known[net] = load(out)
         return known[net]
 
@@ -123,7 +123,7 @@ def assert_close(found, expected):
 def test_the_onnx_file_gives_what_torch_gives(files, reference, tmp_path, *, net, file, batch):
     out = tmp_path / "made.onnx"
 
-    facts = convert("torch_to_onnx", files, net, file, out, batch=batch, metadata={"name": net})
+    facts = convert("torch.to_onnx", files, net, file, out, batch=batch, metadata={"name": net})
 
     found = run(Onnx(path=out), files, net, batch or 3)
     assert_close(found, reference(net))
@@ -152,7 +152,7 @@ def test_the_onnx_file_gives_what_torch_gives(files, reference, tmp_path, *, net
 def test_the_tflite_file_gives_what_torch_gives(files, reference, tmp_path, net, file):
     out = tmp_path / "made.tflite"
 
-    facts = convert("torch_to_tflite", files, net, file, out, family="litert-torch")
+    facts = convert("torch.to_tflite", files, net, file, out, family="litert-torch")
 
     backend = TFLite(path=out)
     assert_close(run(backend, files, net), reference(net))
@@ -182,7 +182,7 @@ def test_an_archive_for_a_server_keeps_its_metadata_and_is_read_again(
     metadata = {"name": net, "version": "1.2.0", "labels": ["a", "b"]}
     made = tmp_path / out
 
-    convert("torch_export", files, net, file, made, batch=batch, metadata=metadata)
+    convert("torch.export", files, net, file, made, batch=batch, metadata=metadata)
 
     with zipfile.ZipFile(made) as archive:
         name = next(one for one in archive.namelist() if one.endswith("extra/metadata.json"))
@@ -192,14 +192,14 @@ def test_an_archive_for_a_server_keeps_its_metadata_and_is_read_again(
         SHAPES[net].items()
     )
     again = tmp_path / "again.npz"
-    convert("torch_predict", files, net, str(made), again)
+    convert("torch.predict", files, net, str(made), again)
     assert_close(list(load(again).values()), reference(net))
 
 
 def test_names_and_a_checkpoint_of_several_gpus_are_understood(files, reference, tmp_path):
     out = tmp_path / "found.npz"
 
-    facts = convert("torch_predict", files, "Signal", "checkpoint.ckpt", out, outputs=["rhythm"])
+    facts = convert("torch.predict", files, "Signal", "checkpoint.ckpt", out, outputs=["rhythm"])
 
     assert list(load(out)) == ["rhythm"]
     assert_close(list(load(out).values()), reference("Signal"))
@@ -239,7 +239,7 @@ def test_a_source_that_cannot_be_read_is_refused(files, tmp_path, what):
     file, options, message = REFUSED[what]
 
     with pytest.raises(ConversionError, match=message) as caught:
-        convert("torch_predict", files, "Signal", file, tmp_path / "out.npz", **options)
+        convert("torch.predict", files, "Signal", file, tmp_path / "out.npz", **options)
 
     assert "\n" not in str(caught.value)
     assert not list(tmp_path.iterdir())
@@ -248,7 +248,7 @@ def test_a_source_that_cannot_be_read_is_refused(files, tmp_path, what):
 @pytest.mark.parametrize("poison", ["inputs", "weights", "size", "operator", "guard"])
 def test_a_program_that_would_run_code_is_refused_before_torch_reads_it(files, tmp_path, poison):
     with pytest.raises(ConversionError, match="--trust"):
-        convert("torch_predict", files, "Signal", f"poison-{poison}.pt2", tmp_path / "out.npz")
+        convert("torch.predict", files, "Signal", f"poison-{poison}.pt2", tmp_path / "out.npz")
 
     assert not list(files.glob("ran-*"))
 
@@ -257,11 +257,11 @@ def test_a_pickle_that_would_run_code_runs_it_only_when_trusted(files, tmp_path)
     out, marker = tmp_path / "out.npz", files / "ran-pickle"
 
     with pytest.raises(ConversionError, match=r"asks for `posix.mkdir`.*would run code"):
-        convert("torch_predict", files, "Signal", "runs.pt", out)
+        convert("torch.predict", files, "Signal", "runs.pt", out)
     assert not marker.exists()
 
     with pytest.raises(ConversionError, match="holds a"):
-        convert("torch_predict", files, "Signal", "runs.pt", out, trust=True)
+        convert("torch.predict", files, "Signal", "runs.pt", out, trust=True)
     assert marker.exists()
     marker.rmdir()
 
@@ -269,7 +269,7 @@ def test_a_pickle_that_would_run_code_runs_it_only_when_trusted(files, tmp_path)
 def test_a_pickled_module_is_converted_when_trusted(files, reference, tmp_path):
     out = tmp_path / "out.npz"
 
-    facts = convert("torch_predict", files, "Signal", "whole.pt", out, factory="", trust=True)
+    facts = convert("torch.predict", files, "Signal", "whole.pt", out, factory="", trust=True)
 
     assert_close(list(load(out).values()), reference("Signal"))
     assert "trusted" in facts["notes"][0]
@@ -278,9 +278,9 @@ def test_a_pickled_module_is_converted_when_trusted(files, reference, tmp_path):
 @pytest.mark.parametrize(
     ("job", "family", "file"),
     [
-        ("torch_to_onnx", "torch", "Unsupported.pt"),
-        ("torch_to_onnx", "torch", "Unsupported.ts"),
-        ("torch_to_tflite", "litert-torch", "Unsupported.pt2"),
+        ("torch.to_onnx", "torch", "Unsupported.pt"),
+        ("torch.to_onnx", "torch", "Unsupported.ts"),
+        ("torch.to_tflite", "litert-torch", "Unsupported.pt2"),
     ],
 )
 def test_an_operation_without_a_counterpart_is_named_with_its_module(
@@ -306,7 +306,7 @@ def test_a_network_that_cannot_be_captured_names_the_module(
     factory = f"torch_nets:{factory}"
 
     with pytest.raises(ConversionError, match=message):
-        convert("torch_to_onnx", files, "Odd", file, tmp_path / "o", batch=batch, factory=factory)
+        convert("torch.to_onnx", files, "Odd", file, tmp_path / "o", batch=batch, factory=factory)
 
     assert not list(tmp_path.iterdir())
 
@@ -314,10 +314,10 @@ def test_a_network_that_cannot_be_captured_names_the_module(
 @pytest.mark.parametrize(
     ("job", "family", "net", "file", "batch", "message"),
     [
-        ("torch_to_tflite", "litert-torch", "Signal", "Signal.ts", 1, r"\.pt2.*module:callable"),
-        ("torch_to_onnx", "torch", "Attention", "Attention.ts", 1, "`encoder.layers.0.self_attn`"),
-        ("torch_to_onnx", "torch", "Signal", "fixed.pt2", 0, "exported with a batch of 1.*Dim"),
-        ("torch_export", "torch", "Signal", "Signal.pt2", 0, "holds its batch"),
+        ("torch.to_tflite", "litert-torch", "Signal", "Signal.ts", 1, r"\.pt2.*module:callable"),
+        ("torch.to_onnx", "torch", "Attention", "Attention.ts", 1, "`encoder.layers.0.self_attn`"),
+        ("torch.to_onnx", "torch", "Signal", "fixed.pt2", 0, "exported with a batch of 1.*Dim"),
+        ("torch.export", "torch", "Signal", "Signal.pt2", 0, "holds its batch"),
     ],
 )
 def test_a_way_that_does_not_exist_is_refused_with_the_way_out(

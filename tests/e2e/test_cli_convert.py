@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from edge_runtime.converters.jobs import tflite_file
+from edge_runtime.converters.jobs.tflite import file as tflite_file
 
 from edge_runtime import manifest
 
@@ -124,7 +124,7 @@ def test_what_is_missing_is_said_before_anything_runs(convert, tmp_path, words, 
 def test_a_dry_run_says_what_would_happen_and_does_nothing(convert, usual, tmp_path):
     done = convert("-o", tmp_path / "out", *usual, "--for", "raspberry-pi-5", "--dry-run")
     assert done.returncode == 0
-    assert "tflite:int8: tflite_precision -> resnet8-int8.tflite" in done.stdout
+    assert "tflite:int8: tflite.precision -> resnet8-int8.tflite" in done.stdout
     assert list(tmp_path.iterdir()) == []
 
 

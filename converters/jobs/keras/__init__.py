@@ -1,0 +1,1 @@
+"""Jobs that need Keras and TensorFlow, or write what only those read."""

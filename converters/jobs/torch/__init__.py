@@ -1,0 +1,1 @@
+"""Jobs that need PyTorch: modules with weights, TorchScript, exported programs."""
