@@ -152,7 +152,7 @@ def _cells(name: str, row: Row, task: Task) -> list[str]:
 
 
 def _lost(row: Row) -> str:
-    drop = row["drop"]
+    (drop,) = row["drops"]
     low, high = (100 * drop["loss"][key] for key in ("low", "high"))
     return f"{drop['points']:+.2f} ({low:+.2f} to {high:+.2f})"
 

@@ -7,9 +7,10 @@ from typing import Any
 
 from edge_runtime.manifest import InputEntry, Manifest
 
+from .card_scores import MOST, classes, heads, percent
+
 Facts = Mapping[str, Any]  # plain values, as conversion.json has them
 
-_CLASSES = 30  # rows of the table of classes
 _MISSING = "not measured"
 
 
@@ -19,13 +20,13 @@ def text(manifest: Manifest, facts: Facts) -> str:
     `facts` are those of `report.facts_of`: source, options, calibration and evaluation
     (`Cases.facts`, or None), golden (`Golden.facts`, or None), and for each of `files` what
     `Verdict.facts` says, with `kept_float`, `kept_for_the_gate` and `versions`; perhaps `machine`,
-    the one that measured. What was not done is said to be so.
+    the one that measured, and `notes` on the whole. What was not done is said to be so.
     """
     parts = [
         [f"# {manifest.name} {manifest.version}", "", manifest.summary or f"Task: {manifest.task}"],
         ["## Limits first", "", *(f"- {line}" for line in limits(manifest, facts))],
         ["## Figures", "", *_figures(facts)],
-        _classes(facts["files"]),
+        list(classes(facts["files"])),
         ["## What goes in and out", "", *_contract(manifest)],
         ["## How it was made", "", *_made(manifest, facts)],
         ["## Golden vectors", "", *_golden(facts.get("golden"))],
@@ -54,12 +55,13 @@ def limits(manifest: Manifest, facts: Facts) -> Iterator[str]:
         yield "Golden vectors: none, so a device cannot check that it computes the same."
     if not manifest.licence:
         yield "Licence: not stated."
-    for note in dict.fromkeys(note for one in files for note in one["notes"]):
+    notes = (*facts.get("notes", ()), *(note for one in files for note in one["notes"]))
+    for note in dict.fromkeys(notes):
         yield f"{note[0].upper()}{note[1:]}."
 
 
 def _drops(files: Sequence[Facts]) -> list[Facts]:
-    return [one["drop"] for one in files if one["drop"]]
+    return [one["drops"][0] for one in files if one["drops"]]
 
 
 def _shared(one: Facts | None, other: Facts | None) -> int:
@@ -70,75 +72,44 @@ def _shared(one: Facts | None, other: Facts | None) -> int:
 
 def _figures(facts: Facts) -> Iterator[str]:
     drops = _drops(facts["files"])
+    several = bool(drops and drops[0]["head"])
     metric = drops[0]["metric"] if drops else "score"
     if drops:
         first = drops[0]
+        source = f"{metric} of the source, in percent: {percent(first['before'])}. "
         yield (
-            f"{metric} of the source, in percent: {_percent(first['before'])}. In brackets are 95 "
-            f"% intervals ({first['before']['method']}); what is lost is compared case by case "
+            f"{'' if several else source}In brackets are 95 % intervals "
+            f"({first['before']['method']}); what is lost is compared case by case "
             f"({first['loss']['method']})."
         )
         yield ""
-    yield f"| file | size | {metric} % | lost, points | same answers | latency | over float32's |"
-    yield "|---|---|---|---|---|---|---|"
+    scores = "" if several else f" {metric} % | lost, points |"
+    yield f"| file | size |{scores} same answers | latency | over float32's |"
+    yield "|---" * (5 if several else 7) + "|"
     for one in facts["files"]:
-        yield f"| {' | '.join(_row(one))} |"
+        yield f"| {' | '.join(_row(one, several=several))} |"
     yield ""
+    if several:
+        yield from heads(facts["files"])
+        yield ""
     allowed = facts["options"].get("max_drop")
     gate = "was not set" if allowed is None else f"allows a loss of {allowed:g} points"
-    yield f"The gate {gate}. Latency: median of single calls, one thread, after a warm-up."
+    each = ", of each head" if several and allowed is not None else ""
+    yield f"The gate {gate}{each}. Latency: median of single calls, one thread, after a warm-up."
 
 
-def _row(one: Facts) -> list[str]:
-    lost, same, took = one["drop"], one["agreement"], one["latency_ms"]
+def _row(one: Facts, *, several: bool) -> list[str]:
+    lost, same, took = one["drops"], one["agreement"], one["latency_ms"]
     ratio = one["latency_ratio"]
+    scores = [percent(lost[0][key]) if lost else _MISSING for key in ("after", "loss")]
     return [
         f"`{one.get('file', one['target'])}`",
         f"{one['size_bytes'] / 1e3:.1f} kB" if one["size_bytes"] else _MISSING,
-        _percent(lost["after"]) if lost else _MISSING,
-        _percent(lost["loss"]) if lost else _MISSING,
+        *([] if several else scores),
         f"{100 * same['share']:.2f} % of {same['cases']}" if same else _MISSING,
         f"{took['median_ms']:.3f} ms" if took else _MISSING,
         f"x {ratio:.2f}" if ratio is not None else _MISSING,
     ]
-
-
-def _percent(estimate: Facts) -> str:
-    shown = [estimate[key] for key in ("value", "low", "high")]
-    value, low, high = ["?" if one is None else f"{100 * one:.2f}" for one in shown]
-    return f"{value} ({low} to {high})"
-
-
-def _classes(files: Sequence[Facts]) -> list[str]:
-    """Every class of the source and of each file, side by side."""
-    scored = [one for one in files if one["drop"]]
-    if not scored:
-        return []
-    columns = [("source", _by_class(scored[0]["drop"]["source"]))]
-    columns += [(one["target"], _by_class(one["drop"]["converted"])) for one in scored]
-    what = "F1" if "macro_f1" in scored[0]["drop"]["source"] else "AP@[.5:.95]"
-    names = list(dict.fromkeys(name for _, one in columns for name in one))
-    lines = [
-        "## Classes",
-        "",
-        f"{what} in percent.",
-        "",
-        f"| class | cases | {' | '.join(title for title, _ in columns)} |",
-        "|---" * (len(columns) + 2) + "|",
-    ]
-    for name in names[:_CLASSES]:
-        cases = next(one[name][0] for _, one in columns if name in one)
-        values = [f"{100 * one[name][1]:.1f}" if name in one else "-" for _, one in columns]
-        lines.append(f"| {name} | {cases} | {' | '.join(values)} |")
-    if len(names) > _CLASSES:
-        lines += ["", f"{len(names) - _CLASSES} more classes are not shown."]
-    return lines
-
-
-def _by_class(scores: Facts) -> dict[str, tuple[str, float]]:
-    if "macro_f1" in scores:
-        return {one["label"]: (str(one["cases"]), one["f1"]) for one in scores["classes"]}
-    return {name: ("", values[1]) for name, values in scores["classes"].items()}
 
 
 def _contract(manifest: Manifest) -> Iterator[str]:
@@ -203,7 +174,7 @@ def _data(data: Facts | None) -> str:
         line += ", equally many of each class" if data["balanced"] and data["per_class"] else ""
     if data["groups"]:
         line += f", of {data['groups']} patients"
-    if data["per_class"] and len(data["per_class"]) <= _CLASSES:
+    if data["per_class"] and len(data["per_class"]) <= MOST:
         line += f" ({', '.join(f'{name} {count}' for name, count in data['per_class'].items())})"
     left = "; ".join(f"{count} {what}" for what, count in data["left_out"].items())
     return f"{line}. Left out: {left}" if left else line

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from . import process
-from .errors import ConversionError
+from .errors import ConversionError, MisfitError
 from .process import Facts, Progress
 
 _WORKER = Path(__file__).resolve().parent / "worker.py"
@@ -29,7 +29,8 @@ def run(
     """Run job `module` on a Python, and give what it found.
 
     `job` has `source` and `out`, and perhaps `options` and `cases`; see `jobs.job.Job`. Raises
-    ConversionError with the job's reason, or with how the child ended and its last words.
+    ConversionError with the job's reason, MisfitError where the contract is not the model's, or
+    with how the child ended and its last words.
     """
     given = {"options": {}, "cases": None, **job}
     try:
@@ -37,7 +38,8 @@ def run(
     except ConversionError as exc:
         raise ConversionError(f"{module}: {exc}") from exc
     if "error" in answer:
-        raise ConversionError(str(answer["error"]))
+        kind = MisfitError if answer["misfit"] else ConversionError
+        raise kind(str(answer["error"]))
     if "missing" in answer:
         raise ConversionError(f"{module}: {python} has no module {answer['missing']}")
     facts: Facts = answer["facts"]

@@ -15,12 +15,11 @@ import click
 from edge_runtime import __version__
 from edge_runtime.errors import EdgeRunError
 
-from .cli_optimise import VERBS
+from .cli_optimise import VERBS, seconds
 
 DEFAULT = "model"  # the verb that need not be named
 
 file = click.Path(path_type=Path)
-seconds = click.FloatRange(0, min_open=True)
 
 
 class Verbs(click.Group):
@@ -68,6 +67,11 @@ def cli() -> None:
 @click.option(
     "--max-drop", type=click.FloatRange(0), default=0.5, show_default=True, help="In points."
 )
+@click.option(
+    "--min-agreement",
+    type=click.FloatRange(0, 100),
+    help="Share of cases, labelled or not, that must be answered as the source does, in percent.",
+)
 @click.option("--weights", type=file, help="state_dict of a PyTorch module (module:callable).")
 @click.option("--dynamic-batch", is_flag=True, help="Leave the batch axis open.")
 @click.option("--unroll", is_flag=True, help="Unroll recurrent layers: larger, and integer.")
@@ -84,6 +88,10 @@ def model_(*, as_json: bool, dry_run: bool, **given: Any) -> None:
     directory, or module:callable with --weights. Nothing is written when a file falls behind the
     source by more than --max-drop points: exit code 4. Exit code 2: options, contract or data;
     3: the model cannot be converted.
+
+    In an NPZ an array of labels is called "labels", of a network of several heads "labels/HEAD": an
+    index each, or 0 and 1 for every label where any may hold; -1 or NaN where it is not known.
+    "groups" names the patient of each case.
 
     \b
     Example:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
 from functools import reduce
 from pathlib import Path
@@ -13,6 +14,21 @@ import click
 from edge_runtime.errors import EdgeRunError
 
 file = click.Path(path_type=Path)
+
+
+class Seconds(click.FloatRange):
+    """A time to wait: more than nothing, and a number."""
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        found: float = super().convert(value, param, ctx)
+        if not math.isfinite(found):
+            self.fail(f"{value} is no number of seconds", param, ctx)
+        return found
+
+
+seconds = Seconds(0, min_open=True)
 Command = Callable[..., None]
 
 _SHARED = (
@@ -43,7 +59,7 @@ _SHARED = (
     click.option("--to", "target", metavar="TARGET", help="The file that is measured."),
     click.option("--max-drop", type=click.FloatRange(0), help="More points lost: exit code 4."),
     click.option("--trust", is_flag=True, help="Load a source that can run code of its author."),
-    click.option("--timeout", "timeout_s", type=float, default=86400, show_default=True),
+    click.option("--timeout", "timeout_s", type=seconds, default=86400, show_default=True),
     click.option("--json", "as_json", is_flag=True, help="The report as JSON."),
 )
 

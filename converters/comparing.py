@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from edge_runtime import manifest as manifests
 from edge_runtime.errors import ConfigError
 from edge_runtime.manifest import Manifest
 from edge_runtime.outcome import Detection
 
-from .data import Cases, read
+from .data import Cases, read, refuse_leak
 from .data.recorded import golden_inputs
 from .gate.answers import Answers, answers
 from .gate.measure import How, Latency, ModelFile, Run, measure
@@ -26,10 +28,11 @@ SHOWN = 20  # cases that differ
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """One of the two: a weights file and what its numbers mean."""
+    """One of the two: a weights file and what its numbers mean, as `contract` says."""
 
     file: Path
     manifest: Manifest
+    contract: Path
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,21 +65,24 @@ class Comparison:
             ("latency, 95 %", _ms(before, "p95_ms"), _ms(after, "p95_ms"), ""),
             ("peak memory", f"{one.peak_rss_mb:.0f} MB", f"{other.peak_rss_mb:.0f} MB", ""),
         ]
-        if verdict.drop:
-            lost = verdict.drop
-            rows.append(
-                (
-                    f"{lost.metric}, %",
-                    lost.before.percent(),
-                    lost.after.percent(),
-                    f"loses {lost.loss.percent()}",
-                )
+        rows += [
+            (
+                f"{lost.head} {lost.metric}, %".lstrip(),
+                lost.before.percent(),
+                lost.after.percent(),
+                f"loses {lost.loss.percent()}",
             )
+            for lost in verdict.drops
+        ]
         if verdict.agreement:
             same = verdict.agreement
             rows.append(
                 ("same answers", "", f"{same.same} of {same.cases}", f"{100 * same.share:.2f} %")
             )
+            rows += [
+                (f"same {head}", "", f"{kept} of {same.cases}", f"{100 * kept / same.cases:.2f} %")
+                for head, kept in same.heads.items()
+            ]
             rows += [
                 (
                     f"error of {error.name}",
@@ -126,13 +132,13 @@ def side(path: Path, contract: Path | None = None) -> Side:
     """
     if path.is_dir():
         manifest = manifests.read(path)
-        return Side(manifest.path(manifest.file[0]), manifest)
+        return Side(manifest.path(manifest.file[0]), manifest, path)
     if not path.exists():
         raise ConfigError(f"{path}: no such model directory or file")
     beside = path.with_name(manifests.MANIFEST)
     if contract is None and not beside.exists():
         raise ConfigError(f"{path}: a bare file: name the model.toml that says what it takes")
-    return Side(path, manifests.read(contract or beside))
+    return Side(path, manifests.read(contract or beside), contract or beside)
 
 
 def compare(
@@ -157,6 +163,8 @@ def compare(
         cases = golden_inputs(first.manifest)
         others = cases
     else:
+        for each in (first, second):
+            refuse_leak(each.contract, data)
         cases = read(data, first.manifest, limit=limit, seed=seed, steps=steps)
         others = cases
         if first.manifest.input != second.manifest.input:
@@ -197,6 +205,10 @@ def _difference(
         right = _name(int(cases.labels[row]), cases.label_names)
     elif cases.objects is not None:
         right = ", ".join(_name(truth.index, cases.label_names) for truth in cases.objects[row])
+    elif cases.heads is not None:
+        holds = np.concatenate([array[row] == 1 for array in cases.heads.values()])
+        there = np.flatnonzero(holds).tolist()
+        right = ", ".join(_name(index, cases.label_names) for index in there)
     return Difference(cases.names[row], one, other, right)
 
 

@@ -16,10 +16,14 @@ _MADE_HERE = ("file", "golden", "accuracy", "conversion")
 
 @dataclass(frozen=True, slots=True)
 class Contract:
-    """What a model's numbers mean: as a manifest, and the text's own values to write it again."""
+    """What a model's numbers mean: as a manifest, and the text's own values to write it again.
+
+    `path` is the file that says so.
+    """
 
     manifest: Manifest
     values: Mapping[str, Any]
+    path: Path
 
 
 def read(path: Path) -> Contract:
@@ -29,7 +33,7 @@ def read(path: Path) -> Contract:
     kept = table.without(*_MADE_HERE)
     unborn = {"path": "unborn.onnx", "format": "onnx", "precision": "float32"}
     with_file = replace(kept, values={**kept.values, "file": [unborn]})
-    return Contract(manifests.from_table(with_file, path.parent), kept.values)
+    return Contract(manifests.from_table(with_file, path.parent), kept.values, path)
 
 
 def inputs(read: Contract) -> list[dict[str, Any]]:

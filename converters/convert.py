@@ -44,6 +44,7 @@ def convert(wanted: Wish, tell: Progress) -> Report:
             evaluation,
             calibration=work / "calibration.npz" if calibration else None,
             max_drop=wanted.max_drop,
+            min_agreement=wanted.min_agreement,
             tell=tell,
         )
         proven = [bench.prove(target, wanted.calibration) for target in wanted.targets]

@@ -11,6 +11,12 @@ class ConversionError(EdgeRunError):
     exit_code = 3
 
 
+class MisfitError(ConversionError):
+    """The contract is not this model's; the message says what the model has."""
+
+    exit_code = 2
+
+
 class GateError(EdgeRunError):
     """What was converted is not good enough to be shipped; nothing was written."""
 

@@ -64,8 +64,7 @@ class Gain:
         if self.floats[0] != self.before or self.floats[1] != self.after:
             first, second = (each.percent() for each in self.floats)
             rows.append((f"{self.metric} of the float network, %", first, second))
-        if self.verdict.drop:
-            lost = self.verdict.drop.loss
+        for lost in (one.loss for one in self.verdict.drops):
             gained = replace(lost, value=-lost.value, low=-lost.high, high=-lost.low)
             rows.append(("gained on the same cases, points", "", gained.percent()))
         if self.untuned:
@@ -123,19 +122,20 @@ def gain(
     tell(0, 0, "measuring")
     runs = (measure(before, on_progress=tell), measure(after, beside=before, on_progress=tell))
     verdict = judge(str(runs[1].path.name), manifest, evaluation, *runs, max_drop=max_drop)
-    if verdict.drop is None:
+    if not verdict.drops:
         raise GateError("; ".join(verdict.reasons) or "the files cannot be compared")
 
     def score(path: Path) -> Estimate:
         like = replace(runs[0], values=_values(path))
         judged = judge("", manifest, evaluation, runs[0], like, max_drop=None)
-        return judged.drop.after if judged.drop else Estimate(np.nan, np.nan, np.nan, "none")
+        return judged.drops[0].after if judged.drops else Estimate(*(np.nan,) * 3, "none")
 
+    (lost,) = verdict.drops  # networks of several heads are not trained here
     found = Gain(
         verb=verb,
-        metric=verdict.drop.metric,
-        before=verdict.drop.before,
-        after=verdict.drop.after,
+        metric=lost.metric,
+        before=lost.before,
+        after=lost.after,
         floats=(score(sides[0].reference), score(sides[1].reference)),
         untuned=score(untuned) if untuned else None,
         verdict=verdict,

@@ -10,7 +10,7 @@ from typing import Any
 from edge_runtime.errors import ConfigError
 
 from . import contract as contracts
-from . import environment, plan, source, teacher
+from . import data, environment, plan, source, teacher
 from .contract import Contract
 from .plan import Target
 from .source import Given
@@ -79,6 +79,7 @@ def wish(
     """Raises ConfigError for what cannot be."""
     given, untrained = _given(verb, model, weights)
     read = contracts.read(contract)
+    data.refuse_leak(read.path, evaluate)
     default = _MEASURED_INT8 if verb == "tune" else _MEASURED
     fallback = "onnx:int8" if verb == "tune" else "onnx:float32"
     return Wish(

@@ -23,6 +23,7 @@ from .process import Progress
 from .workshop import Made, Workshop
 
 _MOST_KEPT = 0.5  # of the nodes: with more left float, the file is not what was asked for
+_HALVINGS = 3
 _SENSITIVITY_S = 120.0
 
 
@@ -47,10 +48,12 @@ class Bench:
         *,
         calibration: Path | None,
         max_drop: float,
+        min_agreement: float | None = None,
         tell: Progress,
     ) -> None:
         self._shop, self._manifest, self._cases = shop, manifest, evaluation
-        self._calibration, self._max_drop, self._tell = calibration, max_drop, tell
+        self._calibration, self._tell = calibration, tell
+        self._max_drop, self._min_agreement = max_drop, min_agreement
         self._floats: dict[Format, Run] = {}
         tell(0, 0, "running the source")
         self.reference = self._source(evaluation.inputs)
@@ -60,7 +63,10 @@ class Bench:
             )
 
     def prove(self, target: Target, calibration: str) -> Proven:
-        """Make a target; where INT8 falls behind, leave float what suffers most, bit by bit."""
+        """Make a target; where INT8 falls behind, leave float what suffers most, bit by bit.
+
+        Twice as much each time, until it passes; then half the way back, a few times.
+        """
         first = self._try(target, calibration, ())
         if first.verdict.passed or first.made is None or target.precision != "int8":
             return first
@@ -69,12 +75,12 @@ class Bench:
             ranked, count = self._sensitive(target, calibration)
         except ConversionError as exc:
             return replace(first, verdict=_added(first.verdict, f"sensitivity: {exc}"))
-        keep = 1
-        while keep <= max(1, round(count * _MOST_KEPT)) and keep <= len(ranked):
+        least, keep, most = 0, 1, min(len(ranked), max(1, round(count * _MOST_KEPT)))
+        while least < most:
             again = self._try(target, calibration, tuple(ranked[:keep]))
             if again.verdict.passed:
-                return again
-            keep *= 2
+                return self._less(again, calibration, ranked, least)
+            least, keep = keep, min(2 * keep, most)
         return replace(
             first, verdict=_added(first.verdict, "leaving float what suffers most did not help")
         )
@@ -86,11 +92,24 @@ class Bench:
             path, self._manifest, self._cases, self.reference, files, self._source, seed=seed
         )
 
+    def _less(self, passed: Proven, calibration: str, ranked: Sequence[str], least: int) -> Proven:
+        """What passes with the fewest nodes in float, between these and `least`, too few."""
+        for _ in range(_HALVINGS):
+            middle = (least + len(passed.kept)) // 2
+            if middle <= least:
+                break
+            again = self._try(passed.target, calibration, tuple(ranked[:middle]))
+            if again.verdict.passed:
+                passed = again
+            else:
+                least = middle
+        return passed
+
     def _try(self, target: Target, calibration: str, keep: tuple[str, ...]) -> Proven:
         left = f", {len(keep)} float" if keep else ""
         self._tell(0, 0, f"{target}{left}: making it")
         try:
-            more = {"keep_float": list(keep), "calibration": calibration}
+            more = {"keep_float": list(keep), **self._ranges(target, calibration)}
             made = self._shop.make(target, self._calibration, **more)
             source = self._float_run(target.format)
             self._tell(0, 0, f"{target}{left}: running it on {len(self._cases)} cases")
@@ -102,7 +121,17 @@ class Bench:
         verdict = judge(
             str(target), self._manifest, self._cases, source, run, max_drop=self._max_drop
         )
-        return Proven(target, verdict, made, keep)
+        return Proven(target, self._alike(verdict), made, keep)
+
+    def _alike(self, verdict: Verdict) -> Verdict:
+        """The verdict, not passed where too few answers are the source's."""
+        share = 100 * verdict.agreement.share if verdict.agreement else 0.0
+        if self._min_agreement is None or share >= self._min_agreement:
+            return verdict
+        said = (
+            f"{share:.2f} % of answers are the source's, at least {self._min_agreement:g} must be"
+        )
+        return replace(_added(verdict, said), passed=False)
 
     def _float_run(self, format_: Format) -> Run:
         """The float32 file's run with the source's own outputs in the place of its own."""
@@ -125,9 +154,15 @@ class Bench:
         with np.load(self._shop.predict(cases), allow_pickle=False) as found:
             return [found[name] for name in found.files]
 
+    def _ranges(self, target: Target, calibration: str) -> dict[str, str]:
+        """How ranges are found, and where they are kept for the next job on the same file."""
+        kept = self._shop.folder / f"ranges-{target.format}-{calibration}.json"
+        return {"calibration": calibration, "ranges": str(kept)}
+
     def _sensitive(self, target: Target, calibration: str) -> tuple[list[str], int]:
         """Nodes by the error that each brings, the worst first; and how many there are."""
-        options = {"io": target.tensors, "calibration": calibration, "seconds": _SENSITIVITY_S}
+        options: dict[str, Any] = {"io": target.tensors, "seconds": _SENSITIVITY_S}
+        options |= self._ranges(target, calibration)
         facts = self._shop.run(
             Act("convert", f"{target.format}.sensitivity", options),
             self._shop.floats(target.format).path,

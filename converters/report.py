@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,9 @@ from .gate.verdict import Verdict
 from .proving import Proven
 from .wish import Wish
 
+_FEW = 16  # cases of calibration: less is said aloud
+_BARE = re.compile(r"[^A-Za-z0-9_-]+")  # what a key of TOML cannot have
+
 
 @dataclass(frozen=True, slots=True)
 class Report:
@@ -26,8 +30,9 @@ class Report:
     facts: Mapping[str, Any]  # plain values, for JSON
 
     def text(self) -> str:
-        """A line for each file."""
+        """A line for each file, and what must be known to weigh the whole."""
         lines = [str(self.out), *(_line(verdict) for verdict in self.verdicts)]
+        lines += [f"note: {note}" for note in self.facts["notes"]]
         return "\n".join([*lines, *self.facts["after"]])
 
 
@@ -44,9 +49,11 @@ def facts_of(
         "options": {
             "command": wanted.command,
             "max_drop": wanted.max_drop,
+            "min_agreement": wanted.min_agreement,
             "ranges": wanted.calibration,
             "seed": wanted.seed,
         },
+        "notes": list(_notes(data[0])),
         "calibration": data[0],
         "evaluation": data[1],
         "golden": vectors.facts(),
@@ -54,6 +61,15 @@ def facts_of(
         "machine": _machine(),
         "after": _after(wanted),
     }
+
+
+def _notes(calibration: Mapping[str, Any] | None) -> Iterator[str]:
+    if calibration and calibration["cases"] < _FEW:
+        count = f"{calibration['cases']} cases" if calibration["cases"] > 1 else "one case"
+        yield (
+            f"the integer ranges are of {count} of {calibration['source']} only: what lies beyond "
+            "them is clipped; give more and other cases to --calibrate"
+        )
 
 
 def _file(one: Proven) -> dict[str, Any]:
@@ -88,10 +104,11 @@ def accuracy_of(proven: Sequence[Proven], evaluation: Cases) -> dict[str, Any]:
     found: dict[str, Any] = {"data": Path(evaluation.spec).name, "cases": len(evaluation)}
     for verdict in (one.verdict for one in proven):
         key = verdict.target.replace(":", "_")
-        if verdict.drop is not None:
-            found["metric"] = verdict.drop.metric
-            found["source"] = round(verdict.drop.before.value, 4)
-            found[key] = round(verdict.drop.after.value, 4)
+        for lost in verdict.drops:
+            head = f"_{_BARE.sub('_', lost.head)}" if lost.head else ""
+            found[f"metric{head}"] = lost.metric
+            found[f"source{head}"] = round(lost.before.value, 4)
+            found[f"{key}{head}"] = round(lost.after.value, 4)
         if verdict.agreement is not None:
             found[f"{key}_same_answer"] = round(verdict.agreement.share, 4)
     return found
@@ -99,9 +116,9 @@ def accuracy_of(proven: Sequence[Proven], evaluation: Cases) -> dict[str, Any]:
 
 def _line(verdict: Verdict) -> str:
     parts = [f"{verdict.target:18} {verdict.size_bytes:>10,} bytes"]
-    if verdict.drop is not None:
-        parts.append(f"{verdict.drop.metric} {100 * verdict.drop.after.value:.2f} %")
-        parts.append(f"loses {verdict.drop.points:.2f}")
+    for lost in verdict.drops:
+        parts.append(f"{lost.head} {lost.metric} {100 * lost.after.value:.2f} %".lstrip())
+        parts.append(f"loses {lost.points:.2f}")
     if verdict.agreement is not None:
         parts.append(f"same answer {100 * verdict.agreement.share:.1f} %")
     if verdict.latency is not None:

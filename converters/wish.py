@@ -10,7 +10,7 @@ from typing import Any
 from edge_runtime.errors import ConfigError
 
 from . import contract as contracts
-from . import plan, presets, source
+from . import data, plan, presets, source
 from .contract import Contract
 from .plan import Target
 from .source import Given
@@ -37,6 +37,7 @@ class Wish:
     overwrite: bool
     timeout_s: float
     command: str  # as it was given, for the card
+    min_agreement: float | None = None  # percent of the cases
 
 
 def wish(
@@ -61,6 +62,7 @@ def wish(
     trust: bool,
     overwrite: bool,
     timeout_s: float,
+    min_agreement: float | None = None,
 ) -> Wish:
     """Options as they were given -> what is wanted. Raises ConfigError for what cannot be."""
     given = source.find(model, weights, trust=trust)
@@ -78,6 +80,7 @@ def wish(
         raise ConfigError("INT8 needs real inputs: give --calibrate DATA")
     if evaluate is None and calibrate is None:
         raise ConfigError("nothing is believed unproven: give --evaluate DATA")
+    data.refuse_leak(read.path, evaluate or calibrate or "")
     options = {
         **job_options(given, read, weights, batch=0 if dynamic_batch else 1, trust=trust),
         "unroll": unroll,
@@ -101,6 +104,7 @@ def wish(
         overwrite=overwrite,
         timeout_s=timeout_s,
         command=_command(model, wanted, calibrate, evaluate),
+        min_agreement=min_agreement,
     )
 
 

@@ -40,7 +40,8 @@ def main() -> None:
         module = importlib.import_module(f"{_PACKAGE}.{sys.argv[1]}")
         _tell(answers, {"facts": module.run(job)})
     except jobs.job.JobError as exc:
-        _tell(answers, {"error": str(exc)})
+        misfit = isinstance(exc, jobs.job.MisfitError)
+        _tell(answers, {"error": str(exc), "misfit": misfit})
     except ModuleNotFoundError as exc:
         _tell(answers, {"missing": exc.name})
 

@@ -62,15 +62,19 @@ class Workshop:
         return self._floats[format_]
 
     def make(self, target: Target, cases: Path | None, **more: Any) -> Made:
-        """The file of a target; `more` are options of its last job (keep_float, calibration)."""
+        """The file of a target; `more` are options of its last job (keep_float, calibration).
+
+        Files with more or fewer nodes in float are kept side by side.
+        """
+        kept = len(more.get("keep_float", ()))
         acts = plan.direct(self.given.kind, target)
-        if acts and not more.get("keep_float"):
+        if acts and not kept:
             made = Made(target, self.given.path, {}, {})
         else:
             acts = plan.to_precision(target)
             made = replace(self.floats(target.format), target=target)
         for act in acts:
-            out = self.folder / target.filename("made")
+            out = self.folder / target.filename(f"made-{kept}")
             made = self._next(made, act, out, cases, **more)
         return made
 

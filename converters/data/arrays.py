@@ -17,43 +17,67 @@ import numpy as np
 from edge_runtime.errors import ConfigError
 from edge_runtime.frame import Array, Frame
 
+from . import heads
 from .cases import Sample
 from .classes import Classes
 from .intake import Intake
 
 LABELS = "labels"
 LABEL = "label"
+GROUPS = "groups"
 
 
 def from_npz(path: Path, intake: Intake, classes: Classes) -> Iterator[Sample]:
-    """The rows of an .npz: an array for each input, by its name, and perhaps `labels`.
+    """The rows of an .npz: an array for each input, by its name, and perhaps what is known of it.
 
-    Values are real, as the manifest defines them. Raises ConfigError.
+    That is `labels`, or `labels/<head>` for each head of a network of several, and `groups`: the
+    patient that a case is of. Values are real, as the manifest defines them. Raises ConfigError.
     """
     arrays = _read(path)
-    labels = arrays.pop(LABELS, None)
+    known = heads.take(arrays, classes.heads, path)
+    free = set(arrays) - set(intake.given)  # an input may be called so
+    beside = {key: arrays.pop(key) for key in (LABELS, GROUPS) if key in free}
+    if classes.heads and LABELS in beside:
+        keys = ", ".join(f"'{heads.PREFIX}{head.name}'" for head in classes.heads)
+        raise ConfigError(f"{path}: 'labels' are of no head: name them {keys}")
     if not arrays:
         raise ConfigError(f"{path}: holds no input")
+    labels, groups = (beside.get(key) for key in (LABELS, GROUPS))
+    for row in range(_cases(path, arrays, beside, known)):
+        name = f"{path.name}[{row}]"
+        given = {key: array[row] for key, array in arrays.items()}
+        yield Sample(
+            str(row),
+            partial(intake.arrays, given, name),
+            label=None if labels is None else _label(labels[row], classes, name),
+            group="" if groups is None else str(groups[row]),
+            heads={key: rows[row] for key, rows in known.items()},
+        )
+
+
+def _cases(
+    path: Path,
+    arrays: Mapping[str, Array],
+    beside: Mapping[str, Array],
+    known: Mapping[str, Array],
+) -> int:
+    """How many there are. Raises ConfigError when not every array has as many."""
     lengths = {name: len(array) if array.ndim else 0 for name, array in arrays.items()}
-    if labels is not None:
-        lengths[LABELS] = labels.size if labels.ndim == 1 else 0
+    lengths |= {name: array.size if array.ndim == 1 else 0 for name, array in beside.items()}
+    lengths |= {f"{heads.PREFIX}{name}": len(rows) for name, rows in known.items()}
     if len(set(lengths.values())) > 1:
         listed = ", ".join(f"'{name}' {count}" for name, count in lengths.items())
         raise ConfigError(f"{path}: the arrays have not equally many cases: {listed}")
-    for row in range(next(iter(lengths.values()))):
-        name = f"{path.name}[{row}]"
-        given = {key: array[row] for key, array in arrays.items()}
-        label = None if labels is None else _label(labels[row], classes, name)
-        yield Sample(str(row), partial(intake.arrays, given, name), label)
+    return next(iter(lengths.values()))
 
 
 def from_generator(spec: str, intake: Intake, classes: Classes) -> Iterator[Sample]:
     """What `module:callable` yields, called without arguments, in this process.
 
-    Each item is a case: a dict of arrays by input name, with a "label" (class name or number) if
-    it is known; an array, for a model of one input; a pair of either and the label; or a Frame,
-    which is then prepared as on the device. Raises ConfigError, with the line of the user's file
-    where it went wrong.
+    Each item is a case: a dict of arrays by input name, with a "label" if it is known (class name
+    or number, or for a network of several heads a dict by head of what an .npz has); an array, for
+    a model of one input; a pair of either and the label; or a Frame, which is then prepared as on
+    the device. Raises ConfigError, with the line of the user's file where it went wrong.
     """
     made = _call(spec)
     for row, item in enumerate(_guarded(made, spec)):
@@ -72,6 +96,8 @@ def _sample(item: object, row: int, name: str, intake: Intake, classes: Classes)
         )
         label = given.pop(LABEL, label)
         ready = intake.arrays(given, name)
+    if isinstance(label, Mapping):
+        return Sample(str(row), lambda: ready, heads=heads.of_case(label, classes.heads, name))
     index = None if label is None else _label(label, classes, name)
     return Sample(str(row), lambda: ready, index)
 

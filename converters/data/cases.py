@@ -33,7 +33,8 @@ class Truth:
 class Sample:
     """One case before it is chosen. `load` prepares it, and may raise ConfigError.
 
-    `group` names what it shares with others that are not independent of it: the patient.
+    `group` names what it shares with others that are not independent of it: the patient. `heads`
+    has a row of 1, 0 or -1 (not known) for each head whose labels are known: see `heads`.
     """
 
     name: str
@@ -41,13 +42,15 @@ class Sample:
     label: int | None = None
     objects: tuple[Truth, ...] | None = None
     group: str = ""
+    heads: Mapping[str, Array] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Cases:
     """Inputs by name, float32 with a leading case axis and no batch axis, in real values.
 
-    `labels` are lines of the manifest's label file; `objects` are what a detector should find.
+    `labels` are lines of the manifest's label file; `objects` are what a detector should find;
+    `heads` has for every head of a network of several (cases, labels) of 1, 0 or -1 (not known).
     `total` counts what there was to choose from. `left_out` says what could not be a case and how
     often. `groups` is empty when every case stands for itself.
     """
@@ -57,6 +60,7 @@ class Cases:
     names: tuple[str, ...]
     labels: Array | None = None  # (cases,) int64
     objects: tuple[tuple[Truth, ...], ...] | None = None
+    heads: Mapping[str, Array] | None = None
     placements: tuple[Placement | None, ...] = ()
     groups: tuple[str, ...] = ()
     label_names: tuple[str, ...] = ()
@@ -71,10 +75,21 @@ class Cases:
     @property
     def labelled(self) -> bool:
         """Whether the right answers are known."""
-        return self.labels is not None or self.objects is not None
+        return any(one is not None for one in (self.labels, self.objects, self.heads))
 
     def per_class(self) -> dict[str, int]:
-        """How many cases each class has, classes without any included; empty without labels."""
+        """How many cases each class has, classes without any included; empty without labels.
+
+        Of several heads those count of which something is known: "rhythm: af".
+        """
+        if self.heads is not None:
+            names = iter(self.label_names)
+            found: dict[str, int] = {}
+            for array in self.heads.values():
+                counts = (array == 1).sum(axis=0).tolist()
+                of_head = {name: count for count, name in zip(counts, names, strict=False)}
+                found |= of_head if (array >= 0).any() else {}
+            return found
         if self.labels is None:
             return {}
         counts = Counter(self.labels.tolist())
@@ -90,6 +105,9 @@ class Cases:
             names=tuple(self.names[row] for row in chosen),
             labels=None if self.labels is None else self.labels[chosen],
             objects=None if self.objects is None else tuple(self.objects[row] for row in chosen),
+            heads=None
+            if self.heads is None
+            else {name: array[chosen] for name, array in self.heads.items()},
             placements=tuple(self.placements[row] for row in chosen) if self.placements else (),
             groups=tuple(self.groups[row] for row in chosen) if self.groups else (),
         )

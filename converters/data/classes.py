@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from edge_runtime.errors import ConfigError
-from edge_runtime.manifest import Manifest
+from edge_runtime.manifest import MANIFEST, Manifest
 from edge_runtime.tables import nearest
 
 
@@ -12,7 +12,9 @@ class Classes:
 
     def __init__(self, manifest: Manifest) -> None:
         self.names = manifest.labels()
-        self._file = manifest.directory / manifest.postprocess.labels if self.names else None
+        self.heads = manifest.head
+        listed = manifest.postprocess.labels or MANIFEST  # heads have theirs in the manifest
+        self._file = manifest.directory / listed if self.names else None
 
     def index(self, name: str | int, where: str) -> int:
         """Raises ConfigError for a class that the model does not have, naming the nearest."""

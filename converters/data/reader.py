@@ -13,6 +13,7 @@ from edge_runtime.frame import Array, Placement
 from edge_runtime.manifest import Manifest
 from edge_runtime.sources.cameras.images import SUFFIXES
 
+from . import heads
 from .arrays import from_generator, from_npz
 from .cases import Cases, Sample
 from .choose import choose
@@ -53,7 +54,8 @@ def read(
         limit: take so many, chosen by `seed`; None for all.
         seed: of the choice.
         steps: a run file whose [[step]]s stand before the model.
-        balanced: take equally many of each class, as calibration wants it.
+        balanced: take equally many of each class, as calibration wants it; by chance where a case
+            has no class (objects, several heads).
         least: fewer cases are refused.
         on_progress: told (done, total, what); total is 0 while it is not known.
     """
@@ -75,14 +77,15 @@ def read(
         spec=spec,
         inputs=inputs,
         names=tuple(sample.name for sample in chosen),
-        labels=_labels(spec, chosen),
+        labels=None if manifest.head else _labels(spec, chosen),
         objects=tuple(objects) if objects else None,
+        heads=heads.gather(chosen, manifest.head),
         placements=placements,
         groups=groups if any(groups) else (),
         label_names=manifest.labels(),
         total=total,
         seed=seed,
-        balanced=balanced,
+        balanced=balanced and any(sample.label is not None for sample in chosen),
         left_out={what: count for what, count in left_out.items() if count},
     )
 
@@ -97,7 +100,7 @@ def _samples(
         yield from from_generator(spec, intake, classes)
     elif path.is_file() and path.suffix == ".npz":
         yield from from_npz(path, intake, classes)
-    elif _are_records(path):
+    elif are_records(path):
         _wants(manifest, "signal", spec, "WFDB records")
         records = Records(path, manifest, intake, classes, chain)
         yield from records.samples()
@@ -110,7 +113,8 @@ def _samples(
         raise ConfigError(f"{spec}: {what}; data are {_KINDS}")
 
 
-def _are_records(path: Path) -> bool:
+def are_records(path: Path) -> bool:
+    """Whether data there are WFDB records: a folder, a list, or one."""
     if path.is_dir():
         pictures = (path / ANNOTATIONS).exists() or any(
             file.suffix.lower() in SUFFIXES for file in path.iterdir()

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -33,12 +33,16 @@ class OutputError:
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
-    """`same` of `cases` end in the same answer; `differing` are the rows of the others."""
+    """`same` of `cases` end in the same answer; `differing` are the rows of the others.
+
+    `heads` says in how many each head of a network of several reports the same.
+    """
 
     cases: int
     same: int
     differing: tuple[int, ...]
     outputs: tuple[OutputError, ...]
+    heads: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def share(self) -> float:
@@ -51,10 +55,10 @@ class Agreement:
         return float(np.max([one.largest for one in self.outputs], initial=0.0))
 
 
-def agree(same: Array, errors: Sequence[OutputError]) -> Agreement:
-    """From (cases,) whether each has the same answer, and the errors of the outputs."""
+def agree(same: Array, errors: Sequence[OutputError], heads: Mapping[str, int]) -> Agreement:
+    """From (cases,) whether each has the same answer, the errors of the outputs, and the heads."""
     rows = np.flatnonzero(~np.asarray(same, bool)).tolist()
-    return Agreement(len(same), len(same) - len(rows), tuple(rows), tuple(errors))
+    return Agreement(len(same), len(same) - len(rows), tuple(rows), tuple(errors), heads)
 
 
 def output_error(name: str, first: Array, second: Array) -> OutputError:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -24,6 +24,7 @@ from .scores import NOTHING
 
 _RANKED = 0.001  # a detection with less is not ranked: it changes no average precision to speak of
 _REACHED = 0.5  # a single score, where the manifest names no threshold
+_NO_NUMBER = "no number"  # what every head says where an output is NaN
 _NEAR = 0.05  # of the picture's larger side: two places of a keypoint that are one
 
 
@@ -34,7 +35,9 @@ class Answers:
     `called` is the best class whatever its score, (cases,), and of a single score whether it
     reaches the threshold; `found` all detections that have a
     score, `shown` those that the manifest's threshold lets through; `points` (cases, points, 2);
-    `told` what each case's heads report, "rhythm: af".
+    `told` what each case's heads report, "rhythm: af", and `heads` the same as numbers: of a head
+    that reports its best label that one or `NOTHING`, (cases,), of any other which of its labels,
+    (cases, labels) bool.
     """
 
     called: Array | None = None
@@ -42,6 +45,7 @@ class Answers:
     shown: tuple[tuple[Detection, ...], ...] | None = None
     points: Array | None = None
     told: tuple[frozenset[str], ...] | None = None
+    heads: Mapping[str, Array] | None = None
 
 
 def answers(manifest: Manifest, run: Run, cases: Cases, names: Sequence[str]) -> Answers:
@@ -68,7 +72,8 @@ def answers(manifest: Manifest, run: Run, cases: Cases, names: Sequence[str]) ->
         places = [_places(one) for one in _outcomes(manifest, run, cases, specs)]
         return Answers(points=np.array(places))
     if rules.kind == "heads":
-        return Answers(told=tuple(_told(one) for one in _outcomes(manifest, run, cases, specs)))
+        outcomes = list(_outcomes(manifest, run, cases, specs))
+        return Answers(told=tuple(map(_told, outcomes)), heads=_heads(manifest, outcomes))
     return Answers()
 
 
@@ -94,6 +99,16 @@ def same(first: Answers, second: Answers, runs: tuple[Run, Run], cases: Cases) -
     if first.told is not None and second.told is not None:
         return np.array([one == other for one, other in zip(first.told, second.told, strict=True)])
     return same_top(runs[0].values, runs[1].values)
+
+
+def same_heads(manifest: Manifest, first: Answers, second: Answers) -> dict[str, int]:
+    """In how many cases each head reports the same in both; empty for a network without heads."""
+    found = {}
+    for head in manifest.head if first.told is not None and second.told is not None else ():
+        own = {f"{head.name}: {label}" for label in head.labels} | {_NO_NUMBER}
+        pairs = zip(first.told or (), second.told or (), strict=True)
+        found[head.name] = sum(one & own == other & own for one, other in pairs)
+    return found
 
 
 def _outcomes(
@@ -123,8 +138,21 @@ def _class(outcome: Outcome | None) -> int:
 
 def _told(outcome: Outcome | None) -> frozenset[str]:
     if not isinstance(outcome, Labels):
-        return frozenset(("no number",))
+        return frozenset((_NO_NUMBER,))
     return frozenset(f"{label.head}: {label.label}" for label in outcome.labels)
+
+
+def _heads(manifest: Manifest, outcomes: Sequence[Outcome | None]) -> dict[str, Array]:
+    said = {head.name: np.zeros((len(outcomes), len(head.labels)), bool) for head in manifest.head}
+    for case, one in enumerate(outcomes):
+        for label in one.labels if isinstance(one, Labels) else ():
+            said[label.head][case, label.index] = True
+    best = {
+        head.name: np.where(said[head.name].any(axis=1), said[head.name].argmax(axis=1), NOTHING)
+        for head in manifest.head
+        if head.report == "best"
+    }
+    return said | best
 
 
 def _objects(outcome: Outcome | None) -> tuple[Detection, ...]:

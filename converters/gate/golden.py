@@ -143,15 +143,6 @@ def make(  # noqa: PLR0917 - in the order in which they are used
     )
 
 
-def runner(file: Path, manifest: Manifest, how: How | None = None) -> Runner:
-    """Runs a file that the device's own backends can run, as a source of golden outputs."""
-
-    def run(inputs: Arrays) -> Sequence[Array]:
-        return measure(ModelFile(file, inputs, manifest), replace(how or How(), calls=0)).values
-
-    return run
-
-
 def _scores(manifest: Manifest, cases: Cases, file: Path, how: How) -> int | None:
     """Where the scores stand among the outputs; None for a task without classes."""
     if manifest.postprocess.kind not in ("classification", "beats"):

@@ -19,7 +19,7 @@ from edge_runtime.manifest import Manifest
 
 from .. import process
 from ..data.cases import write_arrays
-from ..errors import ConversionError
+from ..errors import ConversionError, MisfitError
 from ..process import Progress
 
 _FEW = 16
@@ -106,7 +106,7 @@ def measure(
     """Run all cases, then time the file, in turns with `beside` when that is given.
 
     Raises ConversionError when the file does not load or run here, takes its process along, or
-    takes too long.
+    takes too long; MisfitError when the cases, made by the contract, are not of its inputs.
     """
     how = how or How()
     with tempfile.TemporaryDirectory(prefix="edge-convert-") as folder:
@@ -137,7 +137,8 @@ def _ask(job: Mapping[str, Any], how: How, on_progress: Progress | None = None) 
     except ConversionError as exc:
         raise ConversionError(f"{name}: does not run here: {exc}") from exc
     if "error" in answer:
-        raise ConversionError(f"{name}: does not run here: {answer['error']}")
+        kind = MisfitError if answer["misfit"] else ConversionError
+        raise kind(f"{name}: does not run here: {answer['error']}")
     facts: dict[str, Any] = answer["facts"]
     return facts
 

@@ -47,7 +47,7 @@ def main() -> None:
     try:
         tell({"facts": run(json.load(sys.stdin), tell)})
     except (EdgeRunError, BadOptionError) as exc:
-        tell({"error": str(exc)})
+        tell({"error": str(exc), "misfit": isinstance(exc, ConfigError)})
 
 
 def run(job: Mapping[str, Any], tell: Tell) -> dict[str, Any]:
@@ -143,7 +143,12 @@ def _shaped(case: Array, spec: TensorSpec) -> Array:
         if case.size != np.prod(wanted, dtype=int) or _axes(case.shape) != _axes(wanted):
             raise ConfigError(f"input '{spec.name}' is {wanted}, the cases have {case.shape}")
         return case.reshape(wanted)
-    return case[None] if len(spec.shape) == case.ndim + 1 else case
+    whole = case[None] if len(spec.shape) == case.ndim + 1 else case
+    if len(spec.shape) != whole.ndim or any(
+        size not in (None, given) for size, given in zip(spec.shape, whole.shape, strict=True)
+    ):
+        raise ConfigError(f"input '{spec.name}' is {spec.shape}, the cases have {case.shape}")
+    return whole
 
 
 def _axes(shape: tuple[int, ...]) -> list[int]:

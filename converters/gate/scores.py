@@ -57,6 +57,30 @@ def score_labels(
     )
 
 
+@dataclass(frozen=True, slots=True)
+class ManyScores:
+    """What was called against what was right, where any of several labels may hold."""
+
+    macro_f1: Estimate
+    classes: tuple[ClassScore, ...]
+
+
+def score_many(
+    right: Array, called: Array, names: Sequence[str], resampling: Resampling
+) -> ManyScores:
+    """Score labels of which any may hold.
+
+    `right` is (cases, labels) of 1, 0 and -1 where it is not known, which is not counted; `called`
+    (cases, labels) bool.
+    """
+    once = np.ones(len(right), np.int64)
+    counts = zip(names, *(each.tolist() for each in _counts(right, called, once)), strict=True)
+    return ManyScores(
+        macro_f1=resampling.estimate(lambda weights: many_f1(right, called, weights)),
+        classes=tuple(_class_score(*one) for one in counts if one[2] + one[3]),
+    )
+
+
 def difference(
     figure: Callable[[Array, Array], float],
     before: Array,
@@ -88,6 +112,21 @@ def macro_f1(right: Array, called: Array, count: int, weights: Array) -> float:
     return float(np.mean(2 * hits[there] / (reference + calls)[there]))
 
 
+def many_f1(right: Array, called: Array, weights: Array) -> float:
+    """The mean F1 of the labels that occur or were called; NaN when there is none."""
+    hits, reference, calls = _counts(right, called, weights)
+    there = reference + calls > 0
+    if not there.any():
+        return float("nan")
+    return float(np.mean(2 * hits[there] / (reference + calls)[there]))
+
+
+def _counts(right: Array, called: Array, weights: Array) -> tuple[Array, Array, Array]:
+    """Hits, cases and calls of each label, (labels,), each case counting `weights` times."""
+    holds, called = right == 1, called & (right >= 0)
+    return weights @ (holds & called), weights @ holds, weights @ called
+
+
 def _share(hits: Array, weights: Array) -> float:
     return float((hits * weights).sum() / weights.sum())
 
@@ -108,14 +147,16 @@ def _classes(
         if cases + calls == 0:
             continue
         name = (names[index] if index < len(names) else "") or str(index)
-        found.append(
-            ClassScore(
-                name,
-                int(cases),
-                int(calls),
-                precision=float(hits / calls) if calls else 0.0,
-                recall=float(hits / cases) if cases else 0.0,
-                f1=float(2 * hits / (cases + calls)),
-            )
-        )
+        found.append(_class_score(name, int(hits), int(cases), int(calls)))
     return tuple(found)
+
+
+def _class_score(name: str, hits: int, cases: int, calls: int) -> ClassScore:
+    return ClassScore(
+        name,
+        cases,
+        calls,
+        precision=hits / calls if calls else 0.0,
+        recall=hits / cases if cases else 0.0,
+        f1=2 * hits / (cases + calls),
+    )

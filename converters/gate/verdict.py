@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -10,10 +10,10 @@ from edge_runtime.manifest import Manifest
 
 from ..data.cases import Cases
 from .agreement import Agreement, agree, output_error
-from .answers import answers, same
-from .boxes import BoxScores
-from .drop import Drop, Scores, at_chance, drop
-from .estimate import LEAST_GROUPS, Estimate
+from .answers import answers, same, same_heads
+from .drop import Drop, at_chance, drops
+from .estimate import LEAST_GROUPS
+from .facts import agreement_facts, drop_facts
 from .measure import Latency, Run
 
 _HAIR = 1e-9  # points: 0.5 lost is not more than 0.5
@@ -24,14 +24,16 @@ class Verdict:
     """How a converted file stands against its source; `reasons` say why it did not pass.
 
     `size_ratio` and `latency_ratio` are its own over the source's. `notes` are what a reader must
-    know to weigh the figures. A file that did not run at all has reasons and nothing else.
+    know to weigh the figures. `drops` has one entry for an ordinary task, one for each head that
+    could be scored, and none without labels. A file that did not run at all has reasons and
+    nothing else.
     """
 
     target: str
     passed: bool
     reasons: tuple[str, ...]
     notes: tuple[str, ...] = ()
-    drop: Drop | None = None
+    drops: tuple[Drop, ...] = ()
     agreement: Agreement | None = None
     size_bytes: int = 0
     size_ratio: float | None = None
@@ -48,8 +50,8 @@ class Verdict:
             "passed": self.passed,
             "reasons": list(self.reasons),
             "notes": list(self.notes),
-            "drop": _drop_facts(self.drop),
-            "agreement": _agreement_facts(self.agreement),
+            "drops": [drop_facts(one) for one in self.drops],
+            "agreement": agreement_facts(self.agreement),
             "size_bytes": self.size_bytes,
             "size_ratio": self.size_ratio,
             "latency_ms": asdict(self.latency) if self.latency else None,
@@ -79,8 +81,8 @@ def judge(
 
     Both runs have their outputs in the same order, which the manifest names as the source does.
     With `max_drop` no more than so many percentage points may be lost. On data without labels the
-    share of answers that changed stands for it: no accuracy can fall by more. Raises ConfigError
-    when the manifest does not describe the outputs.
+    share of answers that changed stands for it: no accuracy can fall by more. So it is head by
+    head: none may lose more. Raises ConfigError when the manifest does not describe the outputs.
     """
     if len(source.outputs) != len(converted.outputs):
         wants, has = len(source.outputs), len(converted.outputs)
@@ -94,15 +96,16 @@ def judge(
         output_error(name, one, two)
         for name, one, two in zip(names, source.values, converted.values, strict=True)
     ]
-    agreement = agree(same(first, second, (source, converted), cases), errors)
-    lost = drop(manifest, cases, first, second, seed)
+    alike = same(first, second, (source, converted), cases)
+    agreement = agree(alike, errors, same_heads(manifest, first, second))
+    lost = drops(manifest, cases, first, second, seed)
     reasons = (*_not_finite(source, converted), *_too_much(lost, agreement, max_drop))
     return Verdict(
         target=target,
         passed=not reasons,
         reasons=reasons,
         notes=tuple(_notes(lost, agreement, cases, max_drop)),
-        drop=lost,
+        drops=lost,
         agreement=agreement,
         size_bytes=converted.size_bytes,
         size_ratio=converted.size_bytes / source.size_bytes,
@@ -128,97 +131,67 @@ def _not_finite(source: Run, converted: Run) -> list[str]:
     return [] if converted.finite else ["gives NaN or infinity where the source does not"]
 
 
-def _too_much(lost: Drop | None, agreement: Agreement, max_drop: float | None) -> list[str]:
+def _too_much(drops: Sequence[Drop], agreement: Agreement, max_drop: float | None) -> Iterator[str]:
     if max_drop is None:
-        return []
-    if lost is None:
-        changed = 100 * (1 - agreement.share)
-        if changed <= max_drop + _HAIR:
-            return []
-        reason = (
-            f"{changed:.2f} % of {agreement.cases} answers changed, and without labels that must "
-            f"count as lost: at most {max_drop:g} points may be"
+        return
+    for head, kept in _unscored(drops, agreement):
+        changed = 100 * (1 - kept / agreement.cases)
+        if changed > max_drop + _HAIR:
+            yield (
+                f"{_of(head)}{changed:.2f} % of {agreement.cases} answers changed, and without "
+                f"labels that must count as lost: at most {max_drop:g} points may be"
+            )
+    for lost in drops:
+        if lost.points <= max_drop + _HAIR:  # a NaN is not
+            continue
+        low, high = 100 * lost.loss.low, 100 * lost.loss.high
+        yield (
+            f"{_of(lost.head)}loses {lost.points:.2f} points of {lost.metric} (95 % interval "
+            f"{low:.2f} to {high:.2f}), at most {max_drop:g} may be lost"
         )
-        return [reason]
-    if lost.points <= max_drop + _HAIR:  # a NaN is not
-        return []
-    low, high = 100 * lost.loss.low, 100 * lost.loss.high
-    reason = (
-        f"loses {lost.points:.2f} points of {lost.metric} (95 % interval {low:.2f} to {high:.2f}), "
-        f"at most {max_drop:g} may be lost"
-    )
-    return [reason]
+
+
+def _unscored(drops: Sequence[Drop], agreement: Agreement) -> list[tuple[str, int]]:
+    """Heads of no known accuracy, "" for a whole answer, and how often each says the same."""
+    if not drops:
+        return [("", agreement.same)]
+    scored = {one.head for one in drops}
+    left = [name for name in agreement.heads if name not in scored]
+    return [(name, agreement.heads[name]) for name in left]
+
+
+def _of(head: str) -> str:
+    return f"head '{head}': " if head else ""
 
 
 def _notes(
-    lost: Drop | None, agreement: Agreement, cases: Cases, max_drop: float | None
-) -> list[str]:
-    if lost is None:
-        what = "of no known accuracy: the data have no labels that this task is scored by"
-        return [f"{what}; {agreement.same} of {agreement.cases} answers are the source's"]
-    notes = []
-    if max_drop is not None and 100 * lost.loss.high > max_drop:
-        notes.append(
-            f"{len(cases)} cases do not rule out a loss of {100 * lost.loss.high:.2f} points: more "
-            "labelled data would tell"
+    drops: Sequence[Drop], agreement: Agreement, cases: Cases, max_drop: float | None
+) -> Iterator[str]:
+    for head, kept in _unscored(drops, agreement):
+        yield (
+            f"{_of(head)}of no known accuracy: the data have no labels that this task is scored "
+            f"by; {kept} of {agreement.cases} answers are the source's"
         )
-    if at_chance(lost, cases):
-        notes.append(
-            f"the source itself is right in {100 * lost.before.value:.1f} % of cases: are these "
-            "data, labels and preprocessing the model's?"
-        )
-    patients = len(set(cases.groups))
-    if 0 < patients < LEAST_GROUPS:
-        who = f"{patients} patients" if patients > 1 else "one patient"
-        notes.append(f"the cases are of {who}: the intervals say nothing of others")
-    absent = [name for name, count in cases.per_class().items() if not count]
+    for lost in drops:
+        yield from _weighed(lost, max_drop)
+    absent = [name for name, count in cases.per_class().items() if not count] if drops else []
     if absent:
-        notes.append(f"no case of {', '.join(absent[:5])}{', ...' if len(absent) > 5 else ''}")
-    return notes
+        yield f"no case of {', '.join(absent[:5])}{', ...' if len(absent) > 5 else ''}"
 
 
-def _drop_facts(lost: Drop | None) -> dict[str, Any] | None:
-    if lost is None:
-        return None
-    return {
-        "metric": lost.metric,
-        "points": lost.points,
-        "before": _estimate_facts(lost.before),
-        "after": _estimate_facts(lost.after),
-        "loss": _estimate_facts(lost.loss),
-        "source": _score_facts(lost.source),
-        "converted": _score_facts(lost.converted),
-    }
-
-
-def _score_facts(scores: Scores) -> dict[str, Any]:
-    if isinstance(scores, BoxScores):
-        return {
-            "map_50": _estimate_facts(scores.map_50),
-            "map_50_95": _estimate_facts(scores.map_50_95),
-            "classes": {name: list(values) for name, values in scores.classes.items()},
-        }
-    return {
-        "accuracy": _estimate_facts(scores.accuracy),
-        "macro_f1": _estimate_facts(scores.macro_f1),
-        "classes": [asdict(one) for one in scores.classes],
-        "confusion": scores.confusion.tolist(),
-    }
-
-
-def _estimate_facts(one: Estimate) -> dict[str, Any]:
-    return {key: _known(value) for key, value in asdict(one).items()}
-
-
-def _agreement_facts(agreement: Agreement | None) -> dict[str, Any] | None:
-    if agreement is None:
-        return None
-    errors = [
-        {key: _known(value) for key, value in asdict(one).items()} for one in agreement.outputs
-    ]
-    return {"share": agreement.share, "cases": agreement.cases, "outputs": errors}
-
-
-def _known(value: Any) -> Any:
-    """JSON has no NaN."""
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+def _weighed(lost: Drop, max_drop: float | None) -> Iterator[str]:
+    """What the figures of one task do not say."""
+    here = _of(lost.head)
+    if max_drop is not None and 100 * lost.loss.high > max_drop:
+        yield (
+            f"{here}{lost.cases} cases do not rule out a loss of {100 * lost.loss.high:.2f} "
+            "points: more labelled data would tell"
+        )
+    if at_chance(lost):
+        yield (
+            f"{here}the source itself is right in {100 * lost.before.value:.1f} % of cases: are "
+            "these data, labels and preprocessing the model's?"
+        )
+    if 0 < lost.patients < LEAST_GROUPS:
+        who = f"{lost.patients} patients" if lost.patients > 1 else "one patient"
+        yield f"{here}the cases are of {who}: the intervals say nothing of others"

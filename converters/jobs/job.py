@@ -19,6 +19,10 @@ class JobError(Exception):
     """Why a job cannot be done, in one line: what, which layer or file, and the way out."""
 
 
+class MisfitError(JobError):
+    """The inputs are not those of the model: what describes them, the contract, is to be mended."""
+
+
 @dataclass(frozen=True, slots=True)
 class Job:
     """One piece of work on one model.
@@ -47,13 +51,13 @@ def read_cases(path: Path) -> dict[str, Array]:
 def by_name(cases: dict[str, Array], names: list[str]) -> dict[str, Array]:
     """The cases under the source's own input names, in its order.
 
-    A key that is a number is a position among `names`. Raises JobError when they do not fit.
+    A key that is a number is a position among `names`. Raises MisfitError when they do not fit.
     """
     found = {
         names[int(k)] if k.isdigit() and int(k) < len(names) else k: a for k, a in cases.items()
     }
     if set(found) != set(names):
-        raise JobError(
+        raise MisfitError(
             f"the cases are for {', '.join(cases)}; the model takes {', '.join(names)}: name its "
             'inputs so in the contract, or by position ("0", "1")'
         )

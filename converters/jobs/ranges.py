@@ -7,11 +7,14 @@
 
 from __future__ import annotations
 
+import json
+import os
 from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 
 import numpy as np
 
-from .job import Array, JobError
+from .job import Array, Job, JobError
 
 METHODS = ("minmax", "percentile", "entropy")
 Ranges = dict[str, tuple[float, float]]
@@ -20,6 +23,22 @@ _BINS = 4096
 _LEVELS = 128  # of one sign
 _VALUES_PER_BIN = 16
 _STEP = 16  # bins between two clipping points that are tried
+
+
+def once(job: Job, find: Callable[[], Ranges]) -> Ranges:
+    """The ranges that an earlier job found for the same file and cases, or those of `find()`.
+
+    Option `ranges` names the file that keeps them; without it nothing is kept.
+    """
+    kept = Path(job.options.get("ranges", ""))
+    if kept.is_file():
+        return {name: (low, high) for name, (low, high) in json.loads(kept.read_text()).items()}
+    found = find()
+    if kept.name:
+        beside = kept.with_name(f".{kept.name}.part")
+        beside.write_text(json.dumps(found), encoding="utf-8")
+        os.replace(beside, kept)  # noqa: PTH105
+    return found
 
 
 def measure(

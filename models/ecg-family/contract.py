@@ -1,11 +1,6 @@
-"""The text of a model directory's contract, run file and label list."""
+"""The text of a model's contract and of its run file."""
 
 from __future__ import annotations
-
-import hashlib
-from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any
 
 from network import LEADS, SAMPLES
 
@@ -37,9 +32,8 @@ licence = "Apache-2.0; trained on CinC 2017, PTB-XL, mitdb and NSTDB, see README
 source = "models/ecg-family/make.py"
 
 # The steps that must stand before it: leads (12, by name), resample ({rate_hz} Hz), window (10 s).
-{files}
 [[input]]
-name = "0"
+name = "signal"
 kind = "signal"
 shape = [1, {samples}, 12]
 dtype = "float32"
@@ -49,7 +43,7 @@ rate_hz = {rate_hz}
 leads = [{names}]
 
 [[output]]                # sigmoid and softmax are in the file
-name = "0"
+name = "scores"
 meaning = "scores"
 
 [postprocess]
@@ -57,14 +51,14 @@ kind = "heads"
 
 [[head]]
 name = "rhythm"           # its scores add up to 1
-output = "0"
+output = "scores"
 first = 0
 labels = ["sinus", "af", "other"]
 report = "best"
 
 [[head]]
 name = "findings"         # the superclasses of PTB-XL: any of them
-output = "0"
+output = "scores"
 first = 3
 labels = ["NORM", "MI", "STTC", "CD", "HYP"]
 report = "all"
@@ -72,60 +66,23 @@ threshold = 0.5
 
 [[head]]
 name = "noise"            # nothing can be said of this window
-output = "0"
+output = "scores"
 first = 8
 labels = ["noise"]
 report = "all"
 threshold = 0.5
-{golden}"""
-_FILE = """
-[[file]]
-path = "{path}"
-format = "{format}"
-precision = "{precision}"
-{sha256}"""
-_GOLDEN = """
-[golden]
-file = "golden.npz"
-tolerance = 0.1
-agreement = 1.0
 """
 
 
-def contract(
-    name: str, paths: Sequence[Path], accuracy: Mapping[str, Any], *, samples: int = 1000
-) -> str:
-    """A model.toml: `paths` in order of preference; one that is not there has no digest yet."""
-    files = "".join(
-        _FILE.format(
-            path=path.name,
-            format=path.suffix[1:],
-            precision="int8"
-            if "int8" in path.name
-            else "float16"
-            if "fp16" in path.name
-            else "float32",
-            sha256=f'sha256 = "{hashlib.sha256(path.read_bytes()).hexdigest()}"\n'
-            if path.exists()
-            else "",
-        )
-        for path in paths
-    )
-    text = _CONTRACT.format(
+def contract(name: str, samples: int = 1000) -> str:
+    """A model.toml without weights: what `edge-convert` is given."""
+    return _CONTRACT.format(
         name=name,
         summary=SUMMARIES[name],
-        files=files,
         samples=samples,
         rate_hz=SAMPLES[samples],
         names=_NAMES,
-        golden=_GOLDEN if paths[0].exists() else "",
     )
-    if accuracy:
-        rows = (
-            f'{k} = "{v}"' if isinstance(v, str) else f"{k} = {v:.4g}" for k, v in accuracy.items()
-        )
-        text += "\n[accuracy]\n" + "\n".join(rows) + "\n"
-    return text
 
 
 def run_file(name: str, samples: int = 1000) -> str:

@@ -1,10 +1,10 @@
-"""How long a network of the family takes here, by batch: warm up, N runs, the median.
+"""How long each file of a model directory takes here, by batch: warm up, N runs, the median.
 
-    python models/ecg-family/latency.py edge --build build --json build/ecg-edge/latency.json
+    python models/ecg-family/latency.py models/ecg-edge --json models/ecg-edge/latency.json
 
-Makes each kind of file anew with the batch axis that is measured, as `make.py` makes it for one;
-INT8 TFLite has a batch of one, and is run once for each window.
-Speed does not depend on the weights: without `--build` they are random. One thread unless told.
+Each file is loaded in a process of its own, with the device's own backend, on one thread unless
+told. A file of batch 1 is run once for each window; one whose batch axis is open takes them at
+once. The input is random.
 """
 
 from __future__ import annotations
@@ -12,51 +12,69 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import platform
 import statistics
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import closing
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-sys.path[:0] = [str(Path(__file__).resolve().parent), str(Path(__file__).resolve().parents[2])]
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-import export
-import keras
-import network
 import numpy as np
-import onnx
-import onnxruntime
-import tensorflow as tf
+
+from edge_runtime import manifest, registry
+from edge_runtime.interfaces import Backend
 
 BATCHES = (1, 8, 16, 32)
-KINDS = ("tflite_float32", "tflite_int8", "onnx_float32", "onnx_int8")
 
 
 def main() -> None:
     options = _options()
-    tf.config.threading.set_intra_op_parallelism_threads(options.threads)
-    members = ("edge", "mobile", "hybrid") if options.network == "ensemble" else (options.network,)
-    models = {name: network.build(name, options.samples) for name in members}
-    for name, model in models.items():
-        if options.build:
-            model.load_weights(options.build / f"ecg-{name}" / "best.weights.h5")
-    model = export.deployed(models, options.samples)
+    given = manifest.read(options.model)
     rows = []
-    for kind in options.kinds:
-        for size, batch, run in _files(model, kind, options.threads):
-            timed = {**_timed(run, options.runs), "load": round(os.getloadavg()[0], 1)}
-            rows.append({"kind": kind, "batch": batch, "size_bytes": size, **timed})
-            print(json.dumps(rows[-1]), flush=True)
+    for entry in given.file:
+        with ProcessPoolExecutor(1, get_context("spawn")) as fresh:
+            task = (given.path(entry), entry.format, options.threads, options.runs)
+            for row in fresh.submit(measure, *task).result():
+                rows.append({"file": entry.path, **row})
+                print(json.dumps(rows[-1]), flush=True)
     if options.json:
-        facts = {"threads": options.threads, "runs": options.runs, "rows": rows}
+        facts = {"machine": f"{platform.machine()}, {os.cpu_count()} cores", "rows": rows}
+        facts |= {"threads": options.threads, "runs": options.runs}
         options.json.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
 
 
-def _timed(run: Any, runs: int) -> dict[str, float]:
+def measure(path: Path, kind: str, threads: int, runs: int) -> list[dict[str, Any]]:
+    """The figures of one file for each batch; resident memory is of all this process."""
+    with closing(registry.find("backend", kind)(path=path, threads=threads)) as backend:
+        backend.open()
+        timed = [{"batch": size, **_timed(run, size, runs)} for size, run in _batches(backend)]
+        memory = {"resident_mb": _resident_mb(), "size_bytes": path.stat().st_size}
+    return [{**row, **memory} for row in timed]
+
+
+def _batches(backend: Backend) -> Iterator[tuple[int, Callable[[], None]]]:
+    """A batch's size, and what runs it."""
+    random = np.random.default_rng(0)
+    axis, *shape = backend.inputs[0].shape
+    cases = random.normal(0, 0.3, (max(BATCHES), *shape)).astype(np.float32)
+    for size in BATCHES:
+        parts = [cases[:size]] if axis is None else [case[None] for case in cases[:size]]
+
+        def run(parts: list[Any] = parts) -> None:
+            for part in parts:
+                backend.run([part])
+
+        yield size, run
+
+
+def _timed(run: Callable[[], None], batch: int, runs: int) -> dict[str, float]:
     """Warm up, run, and give the median, the fastest, and what the median makes a second."""
-    batch = run()
     for _ in range(max(3, runs // 10)):
         run()
     taken, busy = [], []
@@ -71,63 +89,22 @@ def _timed(run: Any, runs: int) -> dict[str, float]:
         "fastest_ms": 1e3 * min(taken),
         "processor_ms": 1e3 * statistics.median(busy),  # without what other processes took
         "per_s": batch / median,
+        "load": os.getloadavg()[0],
     }
     return {key: round(value, 3) for key, value in figures.items()}
 
 
-def _files(model: keras.Model, kind: str, threads: int) -> Iterator[tuple[int, int, Any]]:
-    """(bytes, batch, run) for each batch; `run` gives the batch back."""
-    random = np.random.default_rng(0)
-    cases = random.normal(0, 0.3, (max(BATCHES), *model.input_shape[1:])).astype(np.float32)
-    members = [layer.name.removeprefix("ecg-") for layer in model.layers if "ecg-" in layer.name]
-    if kind == "tflite_int8":  # a file of batch 1, as it is deployed: a batch is so many runs
-        content, _ = export.tflite_int8(export.tflite(model, "float32"), cases, members)
-        one = _tflite(content, cases[:1], threads)
-        for batch in BATCHES:
-            yield len(content), batch, lambda batch=batch: sum(one() for _ in range(batch))
-        return
-    if kind.startswith("tflite"):
-        for batch in BATCHES:
-            content = export.tflite(model, kind.partition("_")[2], batch)
-            yield len(content), batch, _tflite(content, cases[:batch], threads)
-        return
-    proto = export.onnx_float(model, None)
-    if kind == "onnx_int8":
-        proto, _ = export.onnx_int8(proto, cases, members)
-    for batch in BATCHES:
-        yield proto.ByteSize(), batch, _onnx(proto, cases[:batch], threads)
-
-
-def _tflite(content: bytes, cases: export.Floats, threads: int) -> Any:
-    interpreter = tf.lite.Interpreter(model_content=content, num_threads=threads)
-    interpreter.allocate_tensors()
-    given = interpreter.get_input_details()[0]["index"]
-    made = interpreter.get_output_details()[0]["index"]
-
-    def run() -> int:
-        interpreter.set_tensor(given, cases)
-        interpreter.invoke()
-        return len(interpreter.get_tensor(made))
-
-    return run
-
-
-def _onnx(proto: onnx.ModelProto, cases: export.Floats, threads: int) -> Any:
-    settings = onnxruntime.SessionOptions()
-    settings.intra_op_num_threads = threads
-    session = onnxruntime.InferenceSession(
-        proto.SerializeToString(), settings, providers=["CPUExecutionProvider"]
-    )
-    return lambda: len(session.run(None, {"signal": cases})[0])
+def _resident_mb() -> float:
+    """VmRSS of this process, as Linux counts."""
+    lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
+    (line,) = (line for line in lines if line.startswith("VmRSS:"))
+    return round(int(line.split()[1]) * 1024 / 1e6, 1)
 
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("network", choices=(*sorted(network.BODIES), "ensemble"))
-    parser.add_argument("--build", type=Path, help="folder of the folders of train.py")
-    parser.add_argument("--kinds", nargs="+", choices=KINDS, default=KINDS)
-    parser.add_argument("--samples", type=int, choices=sorted(network.SAMPLES), default=1000)
-    parser.add_argument("--runs", type=int, default=50)
+    parser.add_argument("model", type=Path, help="model directory")
+    parser.add_argument("--runs", type=int, default=100)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--json", type=Path, help="also write the figures here")
     return parser.parse_args()

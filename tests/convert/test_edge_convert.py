@@ -129,6 +129,28 @@ def test_every_kind_of_source_becomes_a_directory_that_verifies(
     assert len(manifest.read(out).file) == len(targets)
 
 
+@pytest.mark.parametrize(
+    ("kind", "has", "said"),
+    [
+        ("keras", ("sound", 16, 16, 3), "cases are for sound; the model takes picture"),
+        ("keras", ("picture", 16, 8, 3), "a case is (16, 8, 3), the model wants (16, 16, 3)"),
+        ("exported-program", ("signal", 2, 32), "is (2, 64) in the program and (2, 32) in the"),
+    ],
+)
+def test_a_contract_that_is_not_the_models_is_exit_2(nets, tmp_path, kind, has, said):
+    words, family = SOURCES[kind]
+    name, *shape = has
+    folder = nets(family)
+    np.savez(tmp_path / "other.npz", **{name: np.zeros((4, *shape), np.float32)})
+    (tmp_path / "other.toml").write_text(CONTRACT.format(name=name, shape=[1, *shape]))
+    (tmp_path / "labels.txt").write_text("a\nb\nc\n")
+    given = ("--contract", tmp_path / "other.toml", "--evaluate", tmp_path / "other.npz")
+    done = edge_convert(folder, *words, *given, "--to", "onnx:float32", "-o", tmp_path / "net")
+    assert done.returncode == 2, done.stderr
+    assert said in done.stderr
+    assert not (tmp_path / "net").exists()
+
+
 def test_a_way_that_does_not_exist_names_one_that_does(nets, tmp_path):
     folder = nets("torch")
     done = edge_convert(

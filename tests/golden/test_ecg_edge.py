@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from contextlib import closing
 
 import numpy as np
@@ -27,7 +28,7 @@ def test_every_file_reproduces_the_golden_vectors_and_fits_the_heads(entry):
         report = golden.replay(backend, FOLDER / "golden.npz")
         build.postprocess(CONTRACT, backend.outputs)
 
-    assert report.cases == 10
+    assert report.cases >= 12
     assert not report.failure(CONTRACT.golden.tolerance, CONTRACT.golden.agreement)
 
 
@@ -63,3 +64,20 @@ def test_a_record_of_twelve_leads_goes_through_the_shipped_run_file(data):
     assert rhythm.startswith("rhythm: sinus 0.9")
     assert findings.startswith("findings: NORM 0.")
     assert list(model.heads) == ["rhythm", "findings", "noise"]
+
+
+def test_int8_loses_no_half_point_in_the_gate_nor_on_the_test_part():
+    conversion = json.loads((FOLDER / "conversion.json").read_text())
+    scores = json.loads((FOLDER / "scores.json").read_text())
+    files = {one["file"]: one for one in conversion["files"]}
+    assert set(files) == {entry.path for entry in CONTRACT.file} == set(scores["bytes"])
+
+    for name, size in scores["bytes"].items():
+        assert (FOLDER / name).stat().st_size == size < 4_000_000
+        lost = {one["head"]: one["points"] for one in files[name]["drops"]}
+        assert list(lost) == ["rhythm", "findings", "noise"]
+        assert max(lost.values()) <= 0.5
+        if "int8" in name:
+            against = scores["against_float"][name]
+            assert min(change[0] for change in against["macro_f1_change"].values()) >= -0.005
+            assert against["same_rhythm"] == 1.0

@@ -14,7 +14,7 @@ import pytest
 from edge_runtime.converters import card, comparing
 from edge_runtime.converters.data import Cases, Truth, read
 from edge_runtime.converters.data.recorded import golden_inputs
-from edge_runtime.converters.errors import ConversionError
+from edge_runtime.converters.errors import ConversionError, MisfitError
 from edge_runtime.converters.gate import measure as measuring
 from edge_runtime.converters.gate.agreement import output_error, same_objects, same_top
 from edge_runtime.converters.gate.answers import answers
@@ -307,8 +307,9 @@ def test_a_file_that_cannot_run_is_told_by_name(data):
 def test_a_file_that_takes_another_shape_is_told(data):
     path = data / "models/resnet8-cifar10/resnet8_float.tflite"
     channels_first = {"0": np.zeros((1, 3, 32, 32), np.float32)}
-    with pytest.raises(ConversionError, match="does not run here"):
+    with pytest.raises(MisfitError, match="does not run here") as error:
         measure(ModelFile(path, channels_first), QUICK)
+    assert error.value.exit_code == 2
     with pytest.raises(ConversionError, match="has inputs 'a', 'b', the file takes 'input_1'"):
         measure(ModelFile(path, {"a": np.zeros((1, 2)), "b": np.zeros((1, 2))}), QUICK)
 
@@ -354,8 +355,8 @@ def test_a_loss_within_what_may_be_lost_passes_and_one_beyond_does_not(resnet8):
     poor = judge("tflite:int8", RESNET8, cases, floats, int8, max_drop=0.49)
 
     assert good.passed
-    assert good.drop.points == pytest.approx(0.5)
-    assert good.drop.loss.low < 0.005 < good.drop.loss.high
+    assert good.drops[0].points == pytest.approx(0.5)
+    assert good.drops[0].loss.low < 0.005 < good.drops[0].loss.high
     assert not poor.passed
     assert "loses 0.50 points of accuracy" in poor.reasons[0]
     assert "200 cases do not rule out a loss" in good.notes[0]
@@ -366,7 +367,7 @@ def test_a_file_loses_nothing_against_itself(resnet8):
     cases, floats, _ = resnet8
     verdict = judge("same", RESNET8, cases, floats, floats, max_drop=0)
     assert verdict.passed
-    assert verdict.drop.loss.low == verdict.drop.loss.high == 0
+    assert verdict.drops[0].loss.low == verdict.drops[0].loss.high == 0
     assert verdict.agreement.share == 1
     assert verdict.agreement.largest_error == 0
 
@@ -455,9 +456,9 @@ def test_a_detector_is_scored_by_the_boxes_that_it_gives(data, tmp_path):
 
     verdict = judge("uint8", SSD, cases, run, run, max_drop=0)
 
-    assert verdict.drop.metric == "mAP@[.5:.95]"
-    assert verdict.drop.source.map_50.value == pytest.approx(1)
-    assert set(verdict.drop.source.classes) == {"cat", "dog"}
+    assert verdict.drops[0].metric == "mAP@[.5:.95]"
+    assert verdict.drops[0].source.map_50.value == pytest.approx(1)
+    assert set(verdict.drops[0].source.classes) == {"cat", "dog"}
     assert verdict.passed
     assert verdict.latency is None
     json.dumps(verdict.facts(), allow_nan=False)
@@ -476,9 +477,9 @@ def test_beats_are_judged_by_macro_f1():
 
     verdict = judge("onnx:int8", beats, cases, *runs, max_drop=0.5)
 
-    assert verdict.drop.metric == "macro-F1"
-    assert verdict.drop.before == verdict.drop.source.macro_f1
-    assert verdict.drop.before.value != verdict.drop.source.accuracy.value
+    assert verdict.drops[0].metric == "macro-F1"
+    assert verdict.drops[0].before == verdict.drops[0].source.macro_f1
+    assert verdict.drops[0].before.value != verdict.drops[0].source.accuracy.value
     assert verdict.passed
     assert "the cases are of one patient" in " ".join(verdict.notes)
 

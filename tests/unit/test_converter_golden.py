@@ -26,6 +26,15 @@ SSD = manifest.read(ROOT / "examples/contracts/ssd-mobilenet-v1.toml")
 BEATS = manifest.read(ROOT / "models/ecg-beats")
 
 
+def runs(file, contract):
+    """The source of golden outputs: here a file that the device's own backends run."""
+
+    def reference(inputs):
+        return measure(ModelFile(file, inputs, contract), How(calls=0)).values
+
+    return reference
+
+
 @pytest.fixture(scope="module")
 def resnet8(data):
     """Labelled pictures, the float file's outputs, and both files."""
@@ -40,7 +49,7 @@ def resnet8(data):
 def made(resnet8, tmp_path_factory):
     cases, values, files = resnet8
     path = tmp_path_factory.mktemp("golden") / "golden.npz"
-    source = golden.runner(files[0], RESNET8)
+    source = runs(files[0], RESNET8)
     return path, golden.make(path, RESNET8, cases, values, files, source)
 
 
@@ -128,7 +137,7 @@ def test_tflite_and_onnx_of_one_directory_share_their_vectors(tmp_path):
     values = measure(ModelFile(files[0], cases.inputs, BEATS), How(calls=0)).values
     path = tmp_path / "golden.npz"
 
-    found = golden.make(path, BEATS, cases, values, files, golden.runner(files[0], BEATS))
+    found = golden.make(path, BEATS, cases, values, files, runs(files[0], BEATS))
 
     assert set(found.reports) == {"ecg-beats-int8.tflite", "ecg-beats-int8.onnx"}
     assert found.entry.tolerance < 0.2
@@ -146,7 +155,7 @@ def test_a_detector_with_near_ties_needs_a_little_less_agreement(data, tmp_path)
         (tmp_path / "pictures" / name).symlink_to(data / "images" / name)
     cases = read(str(tmp_path / "pictures"), SSD)
     file = data / "models/ssd-mobilenet-v1-coco/ssd_mobilenet_v1_coco_uint8.tflite"
-    source = golden.runner(file, SSD)
+    source = runs(file, SSD)
 
     found = golden.make(tmp_path / "golden.npz", SSD, cases, source(cases.inputs), [file], source)
 

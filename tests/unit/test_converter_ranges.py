@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from edge_runtime.converters.jobs.difference import compare, require_same
-from edge_runtime.converters.jobs.job import JobError
-from edge_runtime.converters.jobs.ranges import measure
+from edge_runtime.converters.jobs.job import Job, JobError
+from edge_runtime.converters.jobs.ranges import measure, once
 
 
 def ranges(values, method, **options):
@@ -79,3 +79,11 @@ def test_a_result_that_is_not_finite_is_never_the_same():
             require_same({"y": want}, {"y": found}, "net")
     with pytest.raises(JobError, match="output y has shape"):
         compare({"y": want}, {"y": want[:, :2]})
+
+
+def test_ranges_are_found_once_where_a_file_keeps_them_and_every_time_where_none_does(tmp_path):
+    given = [{"x": (-0.1, 1 / 3)}, {"x": (0.0, 9.0)}]
+    for kept, wanted in (({"ranges": str(tmp_path / "ranges.json")}, given[0]), ({}, given[1])):
+        job, left = Job(tmp_path / "net", tmp_path / "out", kept), iter(given)
+        assert once(job, lambda left=left: next(left)) == given[0]
+        assert once(job, lambda left=left: next(left)) == wanted

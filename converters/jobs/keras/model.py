@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from ..job import Facts, Job, JobError
+from ..job import Facts, Job, JobError, MisfitError
 from .layers import recurrent
 from .safety import check_code, check_graph
 from .source import Source, Tensor, versions
@@ -168,7 +168,7 @@ def _shaped(source: Source, shapes: Mapping[str, Sequence[int]]) -> Source:
         if None in own and wanted:
             pairs = zip(own, wanted, strict=False)
             if len(wanted) != len(own) or any(old not in (None, new) for old, new in pairs):
-                raise JobError(f"input '{tensor.name}' is {own}, in the contract {wanted}")
+                raise MisfitError(f"input '{tensor.name}' is {own}, in the contract {wanted}")
             tensor = replace(tensor, shape=(*tensor.shape[:1], *wanted))  # noqa: PLW2901
         inputs.append(tensor)
     return replace(source, inputs=tuple(inputs))

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from ..job import Array, Facts, Job, JobError, by_name, read_cases
+from ..job import Array, Facts, Job, JobError, MisfitError, by_name, read_cases
 from .model import facts, load
 from .source import Source
 
@@ -34,7 +34,8 @@ def run(job: Job) -> Facts:
 def cases_of(source: Source, arrays: dict[str, Array]) -> list[Array]:
     """The cases in the order and the types of the inputs: (cases, ...) each.
 
-    Raises JobError where names or shapes are not the source's, or a value is no number.
+    Raises MisfitError where names or shapes are not the source's, JobError where a value is no
+    number.
     """
     arrays = by_name(arrays, [tensor.name for tensor in source.inputs])
     found = []
@@ -44,7 +45,7 @@ def cases_of(source: Source, arrays: dict[str, Array]) -> list[Array]:
             size in (None, given) for size, given in zip(shape, array.shape[1:], strict=True)
         )
         if not fits:
-            raise JobError(
+            raise MisfitError(
                 f"input '{tensor.name}': a case is {array.shape[1:]}, the model wants {shape}"
             )
         if not np.all(np.isfinite(array)):

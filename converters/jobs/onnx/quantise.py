@@ -46,7 +46,7 @@ def prepare(job: Job) -> Prepared:
     if job.cases is None:
         raise JobError("int8 needs cases to calibrate with")
     model = _preprocess(onnx_file.read(job.source))
-    found = _calibrate(model, job)
+    found = ranges.once(job, lambda: _calibrate(model, job))
     return Prepared(model, found, bool(job.options.get("symmetric", False)))
 
 

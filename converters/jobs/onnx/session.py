@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..difference import Outputs, stack
-from ..job import Array, JobError, by_name, read_cases
+from ..job import Array, JobError, MisfitError, by_name, read_cases
 from .file import first_line
 
 
@@ -65,7 +65,7 @@ def _check_shape(node: Any, shape: tuple[int, ...]) -> None:
     if len(node.shape) != len(shape) or any(
         isinstance(size, int) and size > 0 and size != given for size, given in pairs
     ):
-        raise JobError(
+        raise MisfitError(
             f"input '{node.name}' is {node.shape}, and a case {list(shape)}: mend shape or layout "
             "in the contract"
         )

@@ -57,7 +57,7 @@ def prepare(job: Job, *, calibrate: bool) -> Prepared:
                 f"{job.source.name}: has {', '.join(sorted(loops))} (a recurrent layer?), which "
                 "static quantisation does not enter: unroll it, or use dynamic or float16"
             )
-        found = _calibrate(content, model, job)
+        found = ranges.once(job, lambda: _calibrate(content, model, job))
     return Prepared(content, found, tuple(_parts(model)))
 
 

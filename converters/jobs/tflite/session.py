@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..difference import Outputs, stack
-from ..job import Array, JobError, by_name, read_cases
+from ..job import Array, JobError, MisfitError, by_name, read_cases
 
 Feed = list[Array]  # one array for each input, batch axis included, real values
 
@@ -96,7 +96,7 @@ def _check_shape(detail: dict[str, Any], shape: tuple[int, ...]) -> None:
     own = detail["shape_signature"]  # -1: open
     pairs = zip(own, shape, strict=False)
     if len(own) != len(shape) or any(size not in (-1, given) for size, given in pairs):
-        raise JobError(
+        raise MisfitError(
             f"input '{detail['name']}' is {tuple(own.tolist())}, and a case {shape}: mend shape or "
             "layout in the contract"
         )

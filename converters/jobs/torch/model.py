@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from ..job import Facts, Job, JobError, by_name, read_cases
+from ..job import Facts, Job, JobError, MisfitError, by_name, read_cases
 from .archive import check_program, check_still, kind_of
 from .weights import RAISED, build, check_finite, fill, first_line, read
 
@@ -174,7 +174,7 @@ def _from_program(job: Job, *, trust: bool) -> Network:
             b in (-1, a) for a, b in zip(given_.shape, owned.shape, strict=True)
         )
         if not fits:
-            raise JobError(
+            raise MisfitError(
                 f"{job.source}: input {given_.name} is {owned.shape} in the program and "
                 f"{given_.shape} in the contract (without batch)"
             )
@@ -220,21 +220,21 @@ def _inputs(job: Job, own: Sequence[Input] = ()) -> list[Input]:
 
 
 def _sized(given: Input, cases: Any) -> Input:
-    """An input with its open sizes taken from the cases. Raises JobError where they differ."""
+    """An input with its open sizes taken from the cases. Raises MisfitError where they differ."""
     try:
         np.dtype(given.dtype)
     except TypeError as exc:
-        raise JobError(f"input {given.name}: there is no type '{given.dtype}'") from exc
+        raise MisfitError(f"input {given.name}: there is no type '{given.dtype}'") from exc
     if cases is None:
         if min(given.shape, default=1) < 1:
-            raise JobError(f"input {given.name}: its shape {given.shape} leaves sizes open")
+            raise MisfitError(f"input {given.name}: its shape {given.shape} leaves sizes open")
         return given
     shape = cases.shape[1:]
     fits = len(shape) == len(given.shape) and all(
         want in (-1, size) for want, size in zip(given.shape, shape, strict=True)
     )
     if not fits:
-        raise JobError(f"input {given.name}: a case is {shape}, the network takes {given.shape}")
+        raise MisfitError(f"input {given.name}: a case is {shape}, the network takes {given.shape}")
     return Input(given.name, shape, given.dtype)
 
 
@@ -253,7 +253,7 @@ def _ordered(
         return tuple(sorted(inputs, key=lambda each: names.index(each.name)))
     needed = sum(need for _, need in takes)
     if takes and not needed <= len(inputs) <= len(takes):
-        raise JobError(
+        raise MisfitError(
             f"{path}: the network takes {', '.join(names)}; the inputs given are "
             f"{', '.join(each.name for each in inputs)}"
         )
