@@ -6,7 +6,8 @@ BIN := $(VENV)/bin
 
 FAMILIES := keras torch litert-torch onnx2tf
 
-.PHONY: demo test check convert legacy openvino soak kills crash-states endurance clean
+.PHONY: demo test check convert legacy openvino soak kills crash-states endurance \
+    update-states update-mutants clean
 
 demo: $(VENV)/all.stamp
 	$(BIN)/edge-run demo $(WHAT)
@@ -33,6 +34,13 @@ convert: $(VENV)/dev.stamp
 crash-states: $(VENV)/dev.stamp
 	$(BIN)/python -m tests.crash.campaign --states 1000000 --report crash-states.jsonl
 	$(BIN)/python -m tests.crash.campaign --faults --states 100000 --report crash-faults.jsonl
+
+# The same for the store of updates, and a hundred thousand damaged models before the gate.
+update-states: $(VENV)/dev.stamp
+	$(BIN)/python -m tests.update.crash.campaign --states 1000000 --report update-states.jsonl
+
+update-mutants: $(VENV)/dev.stamp
+	nice -n 5 $(BIN)/python -m tests.update.mutants --count 100000 --state build/update-mutants
 
 # SIGKILL at random moments, ten thousand times: nothing that was accepted may be lost. Over an hour.
 kills: $(VENV)/dev.stamp

@@ -11,8 +11,9 @@
     |-- SinkError              the outbox holds what was not delivered     exit 1
     `-- UpdateError
         |-- DownloadError      later                                       exit 1
-        |-- VerificationError  never retried; an alarm                     exit 1
-        `-- ActivationError    rolled back                                 exit 1
+        |-- RefusedError       the gate: not on this device; quarantined   exit 3
+        |-- VerificationError  never retried; an alarm                     exit 4
+        `-- ActivationError    rolled back                                 exit 5
 
 `EndOfStream` is not an error: a recorded source has nothing more to give. Any other exception is
 a bug: traceback, exit 1, the supervisor restarts.
@@ -97,16 +98,35 @@ class UndeliveredError(SinkError):
 
 
 class UpdateError(EdgeRunError):
-    """A model update failed; the active model is untouched."""
+    """A model update failed; the active model is untouched.
+
+    Args:
+        message: one line for a person.
+        reason: a word for programs, such as "expired", "rollback", "hash", "too-slow".
+    """
+
+    def __init__(self, message: str, *, reason: str = "") -> None:
+        super().__init__(message)
+        self.reason = reason
 
 
 class DownloadError(UpdateError):
     """The bytes could not be had; try again later."""
 
 
+class RefusedError(UpdateError):
+    """The candidate does not do its work on this device."""
+
+    exit_code = 3
+
+
 class VerificationError(UpdateError):
     """The bytes are not what the signer released."""
+
+    exit_code = 4
 
 
 class ActivationError(UpdateError):
     """The new model was put live and taken back."""
+
+    exit_code = 5

@@ -29,6 +29,8 @@ CHUNK = 2  # seeds of one process
 class Campaign:
     """Explores seeds from 0 on until `wanted` states are seen; `lines` are the tallies by seed."""
 
+    explorer = "tests.crash.explore"
+
     def __init__(
         self, wanted: int, words: tuple[str, ...] = (), report: Path | None = None
     ) -> None:
@@ -40,6 +42,13 @@ class Campaign:
         self.lines = self._known()
         self._chunks = itertools.count(0, CHUNK)
         self._error = ""
+
+    @staticmethod
+    def fingerprint() -> str:
+        """Of the outbox and of what tries it."""
+        here, outbox = Path(__file__).parent, ROOT / "edge_runtime" / "outbox"
+        files = sorted([*outbox.glob("*.py"), *here.glob("*.py"), here / "recorder.c"])
+        return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()
 
     def total(self, what: str) -> int:
         with self._lock:
@@ -77,7 +86,7 @@ class Campaign:
                 first = next(self._chunks)
             if all(seed in self.lines for seed in range(first, first + CHUNK)):
                 continue
-            command = [sys.executable, "-m", "tests.crash.explore",
+            command = [sys.executable, "-m", self.explorer,
                        "--seeds", f"{first}:{first + CHUNK}", *self._words]  # fmt: skip
             done = subprocess.run(
                 command, cwd=ROOT, env=environment(shim), capture_output=True, text=True
@@ -100,19 +109,12 @@ class Campaign:
         """What a report of the same code and words holds already; otherwise it is begun anew."""
         if self._report is None:
             return {}
-        head = json.dumps({"code": _fingerprint(), "words": self._words})
+        head = json.dumps({"code": self.fingerprint(), "words": self._words})
         text = self._report.read_text().splitlines() if self._report.exists() else []
         if not text or text[0] != head:
             self._report.write_text(head + "\n")
             return {}
         return {line["seed"]: line for line in map(json.loads, text[1:])}
-
-
-def _fingerprint() -> str:
-    """Of the outbox and of what tries it."""
-    here, outbox = Path(__file__).parent, ROOT / "edge_runtime" / "outbox"
-    files = sorted([*outbox.glob("*.py"), *here.glob("*.py"), here / "recorder.c"])
-    return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()
 
 
 def main() -> int:

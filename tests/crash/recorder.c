@@ -23,7 +23,8 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-enum { OPEN = 1, CLOSE, WRITE, TRUNCATE, SYNC, SYNC_FAILED, UNLINK, RENAME, MKDIR, MARK, UNKNOWN };
+enum { OPEN = 1, CLOSE, WRITE, TRUNCATE, SYNC, SYNC_FAILED, UNLINK, RENAME, MKDIR, MARK, UNKNOWN,
+       SYMLINK };
 enum { WRITE_FAULT = 1, SYNC_FAULT, OPEN_FAULT };
 enum { DESCRIPTORS = 65536 };
 
@@ -235,6 +236,21 @@ int mkdirat(int at, const char *path, mode_t mode) {
 }
 int mkdir(const char *path, mode_t mode) { return mkdirat(AT_FDCWD, path, mode); }
 
+int symlinkat(const char *target, int at, const char *path) {
+    char both[2 * PATH_MAX + 1];
+    if (!inside(at, path, both)) return syscall(SYS_symlinkat, target, at, path);
+    pthread_mutex_lock(&lock);
+    int result = fails(WRITE_FAULT) ? -1 : (int)syscall(SYS_symlinkat, target, at, path);
+    if (result == 0) {
+        size_t first = strlen(both) + 1, second = strlen(target);
+        memcpy(both + first, target, second);
+        record(SYMLINK, -1, 0, 0, both, first + second);
+    }
+    pthread_mutex_unlock(&lock);
+    return result;
+}
+int symlink(const char *target, const char *path) { return symlinkat(target, AT_FDCWD, path); }
+
 /* What nothing here is expected to do; seen all the same. */
 #define SEEN(fd, name) if (is_tracked(fd)) { \
     pthread_mutex_lock(&lock); unknown(name); pthread_mutex_unlock(&lock); }
@@ -286,8 +302,9 @@ void recorder_mark(int64_t number) {
     pthread_mutex_unlock(&lock);
 }
 
-/* The n-th write (also truncate, unlink, rename), sync or open for writing from now on fails with
- * `number`; `stays`: every later one of its kind too. n = 0 ends it. Gives the faults made so far. */
+/* The n-th write (also truncate, unlink, rename, mkdir, symlink), sync or open for writing from now
+ * on fails with `number`; `stays`: every later one of its kind too. n = 0 ends it. Gives the faults
+ * made so far. */
 int recorder_fault(int kind, int n, int number, int stays) {
     pthread_mutex_lock(&lock);
     int made = faults_made;

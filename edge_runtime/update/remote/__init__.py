@@ -1,0 +1,1 @@
+"""What a repository says, and its bytes: verified metadata and resumable downloads."""

@@ -1,0 +1,184 @@
+"""Record lives of a store, cut the power everywhere, start on what is left.
+
+    LD_PRELOAD=recorder.so python -m tests.update.crash.explore --seeds 0:100
+
+Prints one line of JSON per life: a Tally. `campaign` runs many of these. `--flaw` breaks the store
+on purpose, `--drop` takes one sync out of what was recorded: the check must then find it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import re
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from random import Random
+
+from ...crash.explore import shared_memory
+from ...crash.recorder import Kind, Operation, read, recorder
+from ...crash.states import states
+from .disk import Disk, Tree
+from .flaws import FLAWS
+from .found import Found, inspect, put
+from .life import Life, Promise
+
+BUDGET = 3000  # states of one life, double faults not counted
+TWICE = 40  # states of one recovery
+CANONICAL = -1  # its seed
+ENOUGH = 50  # bad checks, after which a life is not looked at any more
+NEAR = 120  # operations after a sync that is left out
+
+
+class Tally:
+    """What was seen."""
+
+    def __init__(self) -> None:
+        self.states = 0  # different ones
+        self.checks = 0  # of a state against a promise
+        self.posix = 0  # states that only a disk without ordered names could leave
+        self.points = 0  # operations after which the power was cut
+        self.doubles = 0  # of the states, those after a cut in a recovery
+        self.bad = 0  # checks that failed
+        self.violations: list[str] = []
+
+
+class Cuts:
+    """Power cuts in one recorded life."""
+
+    def __init__(self, life: Life, tally: Tally, scratch: Path, random: Random) -> None:
+        self._life = life
+        self._tally = tally
+        self._scratch = scratch
+        self._random = random
+        self._seen: dict[int, Found] = {}
+
+    def everywhere(self, disk: Disk, log: list[Operation], most: int, twice: float,
+                   first: int = 0) -> None:  # fmt: skip
+        """Check at most `most` states after each operation, and cut recoveries of some of them.
+
+        With `first`, only some operations from there on.
+        """
+        promise = Promise(frozenset({""}))
+        for number, operation in enumerate(log[: first + NEAR if first else None]):
+            changed = disk.apply(operation)
+            if operation.kind == Kind.MARK:
+                promise = self._life.promises[operation.a]
+            elif not changed:
+                continue
+            if number < first or self._tally.bad > ENOUGH:
+                continue
+            self._tally.points += 1
+            for state in states(disk, most, self._random):  # type: ignore[arg-type]
+                where = f"operation {number}, {state.kind} names"
+                new = self._check(state.files, promise, where)
+                self._tally.posix += new and state.kind == "posix"
+                if new and self._random.random() < twice:
+                    self._again(state.files, promise, where)
+
+    def _again(self, tree: Tree, promise: Promise, where: str) -> None:
+        """Cut the recovery of a state as well."""
+        home = self._life.home
+        put(home, tree)
+        log = _recorded(home, lambda: inspect_once(self._life, home))
+        if log:
+            before = self._tally.states
+            for number, disk in _followed(Disk(str(home), tree), log):
+                for state in states(disk, TWICE, self._random):  # type: ignore[arg-type]
+                    self._check(state.files, promise, f"{where}, then recovery {number}")
+            self._tally.doubles += self._tally.states - before
+
+    def _check(self, tree: Tree, promise: Promise, where: str) -> bool:
+        """Whether the state is a new one."""
+        key = hash(tuple(sorted((path, type(data), data) for path, data in tree.items())))
+        found = self._seen.get(key)
+        if new := found is None:
+            put(self._scratch, tree)
+            found = inspect(self._scratch, self._life.factory, self._life.models)
+            self._seen[key] = found
+            self._tally.states += 1
+        self._tally.checks += 1
+        if wrong := found.broken(promise):
+            self._tally.bad += 1
+            if len(self._tally.violations) < 20:
+                self._tally.violations.append(f"{where}: {wrong[:3]}"[:500])
+        return new
+
+
+def inspect_once(life: Life, home: Path) -> None:
+    life.home = home
+    life.store = life._made()
+    logging.disable(logging.CRITICAL)
+    life.store.open()
+
+
+def _followed(disk: Disk, log: list[Operation]) -> Iterator[tuple[int, Disk]]:
+    for number, operation in enumerate(log):
+        if disk.apply(operation):
+            yield number, disk
+
+
+def _recorded(home: Path, act) -> list[Operation]:
+    log = home.with_suffix(".log")
+    recorder().start(home, log)
+    try:
+        act()
+    finally:
+        recorder().stop()
+    return list(read(log.read_bytes()))
+
+
+def _dropped(log: list[Operation], pattern: str) -> int:
+    """Take the second sync of such a file out of it; gives its place."""
+    names: dict[int, str] = {}
+    found = []
+    for number, operation in enumerate(log):
+        if operation.kind == Kind.OPEN:
+            names[operation.fd] = operation.data.decode()
+        if operation.kind == Kind.SYNC and re.search(f"/life/{pattern}$", names[operation.fd]):
+            found.append(number)
+    del log[found[1]]
+    return found[1]
+
+
+def explore(seed: int, *, drop: str = "", twice: float = 0.02, budget: int = BUDGET) -> Tally:
+    """One life. `drop`: a pattern, see `_dropped`."""
+    random, tally = Random(seed), Tally()
+    with tempfile.TemporaryDirectory(dir=shared_memory()) as folder:
+        home = Path(folder) / "life"
+        home.mkdir(0o700)
+        life = Life(home, Path(folder), random)
+        log = _recorded(home, life.canonical if seed == CANONICAL else life.wild)
+        first = _dropped(log, drop) if drop else 0
+        points = sum(operation.kind not in (Kind.CLOSE, Kind.MARK) for operation in log)
+        most = max(8, budget // points)
+        cuts = Cuts(life, tally, Path(folder) / "cut", random)
+        cuts.everywhere(Disk(str(home), {}), log, most, twice, first)
+    return tally
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--seeds", required=True)
+    parser.add_argument("--flaw", default="", choices=("", *FLAWS))
+    parser.add_argument("--drop", default="")
+    parser.add_argument("--twice", type=float, default=0.02)
+    parser.add_argument("--budget", type=int, default=BUDGET)
+    options = parser.parse_args()
+    if options.flaw:
+        FLAWS[options.flaw]()
+    first, _, last = options.seeds.partition(":")
+    for seed in range(int(first), int(last)):
+        started = time.perf_counter()
+        tally = explore(seed, drop=options.drop, twice=options.twice, budget=options.budget)
+        line = {"seed": seed, **vars(tally), "seconds": time.perf_counter() - started}
+        print(json.dumps(line), flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
