@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from . import manifest as manifests
 from . import registry
@@ -27,10 +30,16 @@ from .model import Candidate, Model
 from .pipeline import Pipeline
 from .tables import Table
 
+if TYPE_CHECKING:
+    from .swap.switch import Switch
 
-def pipeline(config: RunConfig) -> Pipeline:
-    """Wire everything a run file names; opens nothing. Raises ConfigError."""
-    built_model = model(config.model, config.board)
+
+def pipeline(config: RunConfig, hung: Callable[[], None] = os.abort) -> Pipeline:
+    """Wire everything a run file names; opens nothing but the store of updates.
+
+    `hung` ends the process when a model that came by an update never returns. Raises ConfigError.
+    """
+    built_model = _speaker(config, hung)
     built_sources = sources(config)
     if built_model.manifest.stateful and len(built_sources) > 1:
         raise ConfigError(
@@ -136,6 +145,15 @@ def sinks(config: RunConfig) -> tuple[Sink, ...]:
         component.options.make(registry.find("sink", component.kind), identity=config.identity)
         for component in config.sinks
     )
+
+
+def _speaker(config: RunConfig, hung: Callable[[], None]) -> Model | Switch:
+    """The model, or where the run file has [update] the switch that changes it."""
+    if config.update is None:
+        return model(config.model, config.board)
+    from . import build_update
+
+    return build_update.switch(config, config.update, model, hung)
 
 
 def model(config: ModelConfig, board: str = "") -> Model:

@@ -17,6 +17,7 @@ from . import shipped
 from .errors import BadOptionError, ConfigError
 from .frame import Identity
 from .tables import SECRET_KEYS, Table, read_toml
+from .update_config import UpdateConfig, update_config
 
 ENVIRONMENT_KEYS = ("username", *sorted(SECRET_KEYS))
 
@@ -87,6 +88,7 @@ class RunConfig:
     steps: tuple[Component, ...]
     monitors: tuple[Component, ...]
     sinks: tuple[Component, ...]
+    update: UpdateConfig | None = None
 
 
 def load(
@@ -136,11 +138,23 @@ def from_table(
         steps=_components(top, "step", environment),
         monitors=_components(top, "monitor", environment),
         sinks=sinks,
+        update=update_config(top, path.parent, environment) if "update" in top.values else None,
     )
 
 
 _CAPTURE = CaptureConfig()
-_KEYS = {"name", "device", "board", "model", "capture", "source", "step", "monitor", "sink"}
+_KEYS = {
+    "name",
+    "device",
+    "board",
+    "model",
+    "capture",
+    "source",
+    "step",
+    "monitor",
+    "sink",
+    "update",
+}
 
 
 def _model(top: Table, base: Path) -> ModelConfig:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from .outcome import Outcome
+    from .update_state import UpdateState
 
     Array = NDArray[Any]
     Signal = NDArray[np.float32]
@@ -164,7 +165,8 @@ class Info(NamedTuple):
     """What a pipeline is made of right now; sinks announce it when it changes.
 
     `task` is the manifest's; `labels` are all that a result may call what it found, and empty for
-    a model that names nothing; `heads` are those of each head, where there are several.
+    a model that names nothing; `heads` are those of each head, where there are several. `update`
+    is None where models are not updated.
     """
 
     model: ModelInfo
@@ -173,6 +175,7 @@ class Info(NamedTuple):
     task: str = ""
     labels: tuple[str, ...] = ()
     heads: Mapping[str, tuple[str, ...]] = MappingProxyType({})
+    update: UpdateState | None = None
 
 
 class Identity(NamedTuple):

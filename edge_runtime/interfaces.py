@@ -8,13 +8,25 @@ the pipeline owns the reaction (see `errors`).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from .frame import Array, Frame, Info, Placement, Result, SourceState, Verdict
+    from .frame import (
+        Array,
+        BackendInfo,
+        Frame,
+        Info,
+        ModelInfo,
+        Placement,
+        Result,
+        SourceState,
+        Verdict,
+    )
+    from .manifest import Manifest
     from .outcome import Outcome
+    from .update_state import UpdateState
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +170,40 @@ class Postprocess(Protocol):
     def __call__(
         self, outputs: Sequence[Array], frame: Frame, placement: Placement | None
     ) -> Outcome: ...
+
+
+class Speaker(Protocol):
+    """Says something of every frame: a model, or what puts one in the place of another.
+
+    Who speaks changes in `turn` only, which is called between two frames.
+    """
+
+    @property
+    def manifest(self) -> Manifest: ...
+    @property
+    def labels(self) -> tuple[str, ...]: ...
+    @property
+    def heads(self) -> Mapping[str, tuple[str, ...]]: ...
+    @property
+    def model_info(self) -> ModelInfo: ...
+    @property
+    def backend_info(self) -> BackendInfo: ...
+
+    def open(self) -> None:
+        """Raises ModelLoadError, MissingExtraError, ConfigError."""
+        ...
+
+    def __call__(self, frame: Frame) -> Result:
+        """Raises FrameError when the frame or the outputs cannot be used."""
+        ...
+
+    def tell(self, outcome: Outcome, frame: Frame) -> Result: ...
+
+    def turn(self) -> UpdateState | None:
+        """Where an update stands; None where models are not updated."""
+        ...
+
+    def close(self) -> None: ...
 
 
 class Sink(Protocol):

@@ -19,6 +19,7 @@ from .frame import Array, BackendInfo, Frame, Latency, ModelInfo, Result
 from .interfaces import Backend, Postprocess, Prepare, TensorSpec
 from .manifest import InputEntry, Manifest, verified_digest
 from .outcome import CannotSay, Outcome
+from .update_state import UpdateState
 
 log = logging.getLogger(__name__)
 
@@ -59,6 +60,7 @@ class Model:
         self._run_id = uuid.uuid4().hex
         self._count = 0
         self._backend: Backend | None = None
+        self.watch: Callable[[Sequence[Array]], None] | None = None  # sees every raw output
 
     def open(self) -> None:
         """Load, replay the golden vectors, warm up.
@@ -157,6 +159,8 @@ class Model:
         prepared = time.monotonic_ns()
         outputs = backend.run(tensors)
         inferred = time.monotonic_ns()
+        if self.watch:
+            self.watch(outputs)
         self._keep_state(frame, outputs)
         outcome = self._postprocess(outputs, frame, placement)
         ended = time.monotonic_ns()
@@ -204,6 +208,15 @@ class Model:
         self._next_seq[frame.source] = frame.seq + 1
         if self._feeds:
             self._states[frame.source] = [outputs[output] for _, output in self._feeds]
+
+    def forget(self) -> None:
+        """Start every source's state from zero."""
+        self._next_seq.clear()
+        self._states.clear()
+
+    def turn(self) -> UpdateState | None:
+        """Between two frames: what is to change changes now. A model alone never changes."""
+        return None
 
     def close(self) -> None:
         if self._backend is not None:

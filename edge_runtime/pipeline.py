@@ -17,9 +17,8 @@ from types import MappingProxyType
 from .capture import Capture
 from .errors import EndOfStream, FrameError
 from .frame import Frame, Info, Result, SourceState
-from .interfaces import Monitor, Sink, Step, notes_of
+from .interfaces import Monitor, Sink, Speaker, Step, notes_of
 from .lane import SourceCounters
-from .model import Model
 from .outcome import Outcome
 
 log = logging.getLogger(__name__)
@@ -50,7 +49,7 @@ class Pipeline:
         *,
         capture: Capture,
         steps: Mapping[str, Sequence[Step]],
-        model: Model,
+        model: Speaker,
         sinks: Sequence[Sink],
         monitors: Mapping[str, Sequence[Monitor]] = MappingProxyType({}),
         bad_frames_max: int = 10,
@@ -69,7 +68,7 @@ class Pipeline:
         self._latest: dict[str, Frame] = {}  # of each source that has monitors
         self._bad_frames_max = bad_frames_max
         self._bad_in_a_row = 0
-        self._announced: tuple[SourceState, ...] = ()
+        self._announced: tuple[object, ...] = ()
         self._told: dict[str, SourceState] = {}  # to the monitors of each source
         self._notes: set[tuple[str, str]] = set()  # logged
 
@@ -180,10 +179,11 @@ class Pipeline:
 
         A monitor hears of a state when it has seen every frame before it.
         """
+        model = self.model
+        update = model.turn()
         states = tuple(map(self._noted, self.capture.states()))
-        if states != self._announced:
-            self._announced = states
-            model = self.model
+        if (states, model.model_info, update) != self._announced:
+            self._announced = (states, model.model_info, update)
             info = Info(
                 model.model_info,
                 model.backend_info,
@@ -191,6 +191,7 @@ class Pipeline:
                 model.manifest.task,
                 model.labels,
                 model.heads,
+                update,
             )
             for sink in self.sinks:
                 sink.announce(info)

@@ -24,7 +24,15 @@ from .times import rfc3339
 from .wire_outcome import number, outcome_json, quality_json
 
 if TYPE_CHECKING:
-    from .frame import BackendInfo, Identity, Info, Latency, ModelInfo, Result
+    from .frame import (
+        BackendInfo,
+        Identity,
+        Info,
+        Latency,
+        ModelInfo,
+        Result,
+    )
+    from .update_state import ShadowReport, UpdateState
 
 SCHEMA = 1
 ONLINE, STOPPED, OFFLINE = "online", "stopped", "offline"
@@ -120,9 +128,34 @@ class Encoder:
         text = (
             f'{{"schema":{SCHEMA},{self._who},"timestamp":"{rfc3339(timestamp_ns)}",'
             f'"model":{_model(info.model)},"backend":{_backend(info.backend)},'
-            f'"sources":[{sources}],"protocol":{quote(protocol)}}}'
+            f'"sources":[{sources}],"protocol":{quote(protocol)}{_update(info.update)}}}'
         )
         return text.encode("utf-8", "replace")
+
+
+def _update(update: UpdateState | None) -> str:
+    """Where an update stands, where models are updated."""
+    if update is None:
+        return ""
+    shadow = f',"shadow":{_shadow(update.shadow)}' if update.shadow else ""
+    return (
+        f',"update":{{"state":{quote(update.state)},"name":{quote(update.name)},'
+        f'"version":{quote(update.version)},"counter":{update.counter},'
+        f'"reason":{quote(update.reason)}{shadow}}}'
+    )
+
+
+def _shadow(report: ShadowReport) -> str:
+    samples = ",".join(
+        f'{{"source":{quote(item.source)},"seq":{item.seq},'
+        f'"timestamp":"{rfc3339(item.timestamp_ns)}","live":{quote(item.live)},'
+        f'"candidate":{quote(item.candidate)}}}'
+        for item in report.samples
+    )
+    return (
+        f'{{"frames":{report.frames},"agreement":{number(report.agreement)},'
+        f'"latency_ratio":{number(report.latency_ratio)},"samples":[{samples}]}}'
+    )
 
 
 def as_historical(payload: bytes) -> bytes:

@@ -48,9 +48,9 @@ def command(
 ) -> None:
     """Send VERB to one pipeline, once, and print its answer.
 
-    The pipeline obeys the verbs that its run file lists: announce, counters, stop. The clocks of
-    both machines may differ by 30 s. Exit codes: 0 it was obeyed; 1 it was refused, failed, or was
-    not answered in time; 2 an option is wrong.
+    The pipeline obeys the verbs that its run file lists: announce, counters, stop, update. The
+    clocks of both machines may differ by 30 s. Exit codes: 0 it was obeyed; 1 it was refused,
+    failed, or was not answered in time; 2 an option is wrong.
 
     \b
     Examples:

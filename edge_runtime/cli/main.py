@@ -26,6 +26,7 @@ VERBS = (
     "watch",
     "outbox",
     "command",
+    "update",
     "ecg",
     "replay",
 )

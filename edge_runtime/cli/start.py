@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import logging
+import os
 import signal
 import sys
 from pathlib import Path
@@ -15,6 +16,8 @@ import click
 from edge_runtime.errors import UndeliveredError
 
 if TYPE_CHECKING:
+    from edge_runtime.config import RunConfig
+    from edge_runtime.interfaces import Speaker
     from edge_runtime.pipeline import Pipeline
 
 log = logging.getLogger(__name__)
@@ -22,6 +25,7 @@ log = logging.getLogger(__name__)
 # The interpreter hands over between threads every 5 ms by default, which is longer than an
 # inference of a small model: capture and sender threads would pace the loop.
 SWITCH_INTERVAL_S = 0.0002
+HELD_S = 3.0  # after a hang, for the switch to see to it
 
 
 @click.command("start")
@@ -43,8 +47,13 @@ def command(run_file: Path, device: str | None, console: bool) -> None:
 
     gc.disable()  # all that start-up makes stays: looking for garbage in it delays the first result
     extra = ("console",) if console else ()
-    pipeline = build.pipeline(config.load(run_file, device=device, extra_sinks=extra))
+    settings = config.load(run_file, device=device, extra_sinks=extra)
+    pipeline = _updated(settings) if settings.update else build.pipeline(settings)
     stop_on_signals(pipeline)
+    if settings.update:
+        from .looking import Looking
+
+        Looking(run_file, device).on_signal()
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     try:
         pipeline.run(started=collect_garbage)
@@ -54,6 +63,31 @@ def command(run_file: Path, device: str | None, console: bool) -> None:
         log.warning("%s", exc)  # nothing is lost, and the stop was asked for
     finally:
         click.echo(summary(pipeline), err=True)
+    if settings.update:
+        leave(pipeline.model)
+
+
+def _updated(settings: RunConfig) -> Pipeline:
+    """A pipeline whose models come over the air: one that never returns must not stay."""
+    from edge_runtime import build
+    from edge_runtime.swap.switch import Switch
+
+    from .again import again, end_if_held
+
+    pipeline = build.pipeline(settings, hung=lambda: again(pipeline.stop))
+    if settings.update and isinstance(pipeline.model, Switch):
+        end_if_held(pipeline.model, settings.update.hang_s + HELD_S)
+    return pipeline
+
+
+def leave(speaker: Speaker) -> None:
+    """Exit 0 at once where a candidate's native code still runs: it would be torn from below."""
+    from edge_runtime.swap.switch import Switch
+
+    if isinstance(speaker, Switch) and speaker.stuck:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(0)
 
 
 def collect_garbage() -> None:

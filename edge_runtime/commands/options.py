@@ -19,7 +19,7 @@ _HEX = re.compile(rb"(?:[0-9a-fA-F]{2}){32,}")
 class CommandOptions:
     """Which verbs are obeyed; none is off. Raises BadOptionError."""
 
-    verbs: tuple[str, ...]  # `announce`, `counters`, `stop`; nothing else is obeyed
+    verbs: tuple[str, ...]  # `announce`, `counters`, `stop`, `update`; no other
     key_file: str = ""  # the shared key that signs commands: 32 bytes at least, as hex or as text
     allow_unsigned: bool = False  # obey whoever may publish at the broker; only without key_file
     per_minute: int = 10  # commands that are looked at; what comes beyond is refused unread

@@ -25,7 +25,10 @@ class Verb(NamedTuple):
 def standard(
     announce: Callable[[], None], counters: Callable[[], Mapping[str, object]]
 ) -> dict[str, Verb]:
-    """`announce` publishes `info` again; `counters` answers with them; `stop` ends the process."""
+    """`announce` publishes `info` again; `counters` answers with them; `stop` ends the process.
+
+    `update` has it look for a new model now, which carries no authority: see `cli.looking`.
+    """
 
     def again(_args: Mapping[str, object]) -> None:
         announce()
@@ -34,6 +37,7 @@ def standard(
         "announce": Verb(again, read_only=True),
         "counters": Verb(lambda _args: dict(counters()), read_only=True),
         "stop": Verb(stop),
+        "update": Verb(update),
     }
 
 
@@ -42,3 +46,10 @@ def stop(_args: Mapping[str, object]) -> None:
     if not callable(signal.getsignal(signal.SIGTERM)):
         raise EdgeRunError("already stopping, or embedded in a program that is not ours to stop")
     os.kill(os.getpid(), signal.SIGTERM)
+
+
+def update(_args: Mapping[str, object]) -> None:
+    """Look for a new model, as a timer would. Raises EdgeRunError where nobody listens."""
+    if not callable(signal.getsignal(signal.SIGUSR1)):
+        raise EdgeRunError("the run file of this pipeline has no table [update]")
+    os.kill(os.getpid(), signal.SIGUSR1)

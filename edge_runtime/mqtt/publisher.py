@@ -178,6 +178,10 @@ class Publisher:
     def _tell(self, gap: Gap) -> tuple[str, str, bytes]:
         return gap_key(gap), self._plan.topics.gap(gap.source), self._notices.gap(gap)
 
+    def alarm(self, kind: str, text: str) -> None:
+        """Tell a person, in the log and on `alert`."""
+        self._alarm(kind, text, False)
+
     def _alarm(self, kind: str, text: str, cleared: bool) -> None:
         """Say it in the log and on `alert`; any thread may call it."""
         log.log(logging.WARNING if cleared else logging.ERROR, "%s: %s", kind, text)

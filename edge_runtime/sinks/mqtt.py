@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from edge_runtime.commands.commands import Commands
 
 WEEK_S = 7 * 24 * 3600
+_VERDICTS = ("rolled_back", "rejected")
 SESSION_S = 60  # a command that comes while the link is down waits so long: as it may live
 
 
@@ -132,6 +133,7 @@ class Mqtt:
         self._limits = outbox
         self._encoding: Encoding = encoding
         self._drain_s = drain_s
+        self._alarmed = ("", "")  # kind and text of the last verdict that was told
         self._publisher = Publisher(
             identity, login=login, terms=terms, plan=plan, limits=outbox, folder=folder
         )
@@ -171,8 +173,16 @@ class Mqtt:
         self._publisher.put(result, keep=keep, urgent=urgent)
 
     def announce(self, info: Info) -> None:
-        """Publish what runs here, now and after every reconnect."""
+        """Publish what runs here, now and after every reconnect; a model taken back is an alert."""
         self._publisher.announce(info)
+        update = info.update
+        if update is None or not update.news or update.state not in _VERDICTS:
+            return
+        kind = f"update-{update.state.replace('_', '-')}"
+        text = f"model {update.name} {update.version}: {update.reason}"
+        if (kind, text) != self._alarmed:
+            self._alarmed = (kind, text)
+            self._publisher.alarm(kind, text)
 
     def ready(self) -> bool:
         """False while one more result would push another out."""

@@ -14,6 +14,7 @@ HEAVY = ("numpy", "cv2", "paho", "serial", "tflite_runtime", "ai_edge_litert", "
 BROAD_HANDLERS = {
     "edge_runtime/cli/main.py",
     "edge_runtime/lane.py",
+    "edge_runtime/swap/shadow.py",  # a model on trial
     "converters/cli.py",
     "converters/data/arrays.py",  # a generator of the user's
 }
