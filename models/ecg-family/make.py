@@ -127,6 +127,7 @@ def _convert(out: Path, options: argparse.Namespace) -> None:
     command = [options.edge_convert, "float", "-o", "model", "--overwrite"]
     command += ["--contract", "contract.toml", "--max-drop", str(options.max_drop)]
     command += ["--min-agreement", str(options.min_agreement)]
+    command += ["--calibration", options.calibration]
     command += [word for target in options.to for word in ("--to", target)]
     command += ["--calibrate", "calibration.npz", "--calibration-cases", str(CALIBRATION + 1)]
     command += ["--evaluate", "evaluation.npz", "--timeout", str(options.timeout)]
@@ -194,6 +195,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--to", nargs="+", default=TARGETS, help="files to make, best choice first")
     parser.add_argument("--max-drop", type=float, default=0.5, help="points that INT8 may lose")
     parser.add_argument("--min-agreement", type=float, default=98.5, help="percent of windows")
+    parser.add_argument("--calibration", default="minmax", help="how INT8 finds its ranges")
     parser.add_argument("--edge-convert", default="edge-convert", help="the program")
     parser.add_argument("--timeout", type=int, default=1800, help="seconds of one step of it")
     parser.add_argument("--threads", type=int, default=1)
