@@ -57,7 +57,7 @@ def client(config: RunConfig) -> Client:
     known = device(config, board.name)
     fetcher = Fetcher(ca_file=Path(update.ca_file) if update.ca_file else None)
     repository = Repository(kept.folder / "tuf", _root(update), update.repository, fetcher)
-    budget = Budget(latency_ratio=update.latency_ratio, memory_mb=update.memory_mb)
+    budget = Budget(latency_ratio=update.latency_ratio)
 
     def judge(candidate: Path, live: Path) -> GateReport:
         return judging.judge(candidate, live, config.model, board.name, budget)

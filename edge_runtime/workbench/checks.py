@@ -19,7 +19,7 @@ from edge_runtime.manifest import Manifest
 from edge_runtime.model import Candidate, Model
 from edge_runtime.tables import Table, read_toml
 
-from . import check_ends
+from . import check_ends, check_update
 from .check_ends import SIGNAL_STEPS, Stream, stream_of
 from .findings import Finding, fail, note, ok
 from .proof import Proof, prove
@@ -65,6 +65,8 @@ def check(path: Path, environment: Mapping[str, str] | None = None) -> Iterator[
             yield from _sources(run, manifest, model, "step" in bad)
         for component in run.sinks if "sink" not in bad else ():
             yield check_ends.sink(component, run.identity)
+        if run.update is not None:
+            yield check_update.update(run.update)
 
 
 def _read(top: Table, environment: Mapping[str, str] | None) -> _Parts:

@@ -3,13 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import shutil
 import signal
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,114 +13,7 @@ from edge_runtime.commands.verbs import Verb, standard
 
 from ..brokers import wait_until
 from ..needs import ROOT
-
-RUN_FILE = """\
-name = "ward"
-device = "bed-1"
-[model]
-path = "ecg-beats"
-[update]
-repository = "{repository}"
-root_file = "root.json"
-state = "state"
-shadow_s = 0.5
-probation_s = 5
-probation_results = {results}
-{more}
-[[source]]
-kind = "ecgsyn"
-[[step]]
-kind = "resample"
-rate_hz = 250.0
-[[step]]
-kind = "bandpass"
-low_hz = 0.5
-high_hz = 40.0
-[[step]]
-kind = "beats"
-[[sink]]
-kind = "jsonl"
-path = "out.jsonl"
-"""
-FILES = ("model.toml", "labels.txt", "golden.npz", "README.md")
-
-
-class Site:
-    """A maker with keys and a repository, and one board."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self._running: list[subprocess.Popen[str]] = []
-        self.maker("init", "--no-passphrase")
-        shutil.copyfile(folder / "repo/metadata/1.root.json", folder / "root.json")
-        self.write()
-
-    def write(self, more: str = "", repository: str = "repo", results: int = 3) -> None:
-        text = RUN_FILE.format(repository=repository, more=more, results=results)
-        (self.folder / "ward.toml").write_text(text)
-
-    def maker(self, *words: str, code: int = 0) -> str:
-        call = "from edge_runtime.cli.release import main; main()"
-        return self._run(("-c", call), *words, code=code).stdout
-
-    def device(self, verb: str, *words: str, code: int = 0) -> str:
-        """What is said: standard output, or standard error of what fails."""
-        program = ("-m", "edge_runtime", "update", verb, "ward.toml")
-        done = self._run(program, *words, code=code)
-        return done.stdout if code == 0 else done.stderr
-
-    def _run(
-        self, program: tuple[str, ...], *words: str, code: int
-    ) -> subprocess.CompletedProcess[str]:
-        done = subprocess.run(
-            [sys.executable, *program, *words],
-            cwd=self.folder,
-            env={**os.environ, "EDGE_RELEASE_REPO": "repo", "EDGE_RELEASE_KEYS": "keys"},
-            capture_output=True,
-            text=True,
-            timeout=120,
-            stdin=subprocess.DEVNULL,
-        )
-        assert done.returncode == code, done.stdout + done.stderr
-        return done
-
-    def released(self, version: str, percent: int = 100, change=lambda folder: None) -> None:
-        made = self.folder / f"model-{version}"
-        shutil.copytree(ROOT / "models/ecg-beats", made)
-        for path in made.iterdir():
-            if path.name not in FILES and path.suffix not in (".tflite", ".onnx"):
-                path.unlink()
-        manifest = made / "model.toml"
-        text = re.sub(r"(?m)^version = .*", f'version = "{version}"', manifest.read_text())
-        manifest.write_text(text)
-        change(made)
-        self.maker("add", str(made))
-        if percent:
-            self.maker("rollout", "ecg-beats", version, "--percent", str(percent))
-
-    def status(self) -> dict:
-        return json.loads(self.device("status", "--json"))
-
-    def started(self) -> subprocess.Popen[str]:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "edge_runtime", "start", "ward.toml"],
-            cwd=self.folder,
-            stderr=subprocess.PIPE,
-            text=True,
-            stdin=subprocess.DEVNULL,
-        )
-        self._running.append(process)
-        return process
-
-    def close(self) -> None:
-        for process in self._running:
-            process.kill()
-            process.communicate()
-
-    def versions(self) -> list[str]:
-        """Of the models of the results, in order, each once."""
-        lines = (self.folder / "out.jsonl").read_text().splitlines()
-        return list(dict.fromkeys(json.loads(line)["model"]["version"] for line in lines))
+from .update_site import Site, stopped
 
 
 @pytest.fixture
@@ -133,13 +21,6 @@ def site(tmp_path):
     made = Site(tmp_path)
     yield made
     made.close()
-
-
-def stopped(process: subprocess.Popen[str]) -> str:
-    process.send_signal(signal.SIGTERM)
-    _, told = process.communicate(timeout=60)
-    assert process.returncode == 0, told
-    return told
 
 
 def test_a_release_comes_from_the_maker_to_the_results_and_back_by_hand(site):
@@ -224,6 +105,19 @@ def test_out_of_reach_is_exit_1_and_a_run_file_without_update_exit_2(site):
     assert "has no table [update]" in site.device("apply", code=2)
     site.write('[update.hawkbit]\nurl = "https://h"\n[update.aws]\nurl = "mqtts://a"')
     assert "one fleet server is enough" in site.device("check", code=2)
+
+
+def test_check_looks_at_the_repository_and_its_root(site):
+    def checked(code: int) -> str:
+        return site.run(("-m", "edge_runtime", "check"), "ward.toml", code=code).stdout
+
+    assert "trusts root 1 of" in checked(0)
+    (site.folder / "root.json").write_text("{}")
+    assert "is no metadata" in checked(2)
+    (site.folder / "root.json").unlink()
+    assert "metadata/1.root.json of the repository" in checked(2)
+    site.write(repository="http://models.example.org")
+    assert "must be https://" in checked(2)
 
 
 def test_a24_a_command_only_makes_the_pipeline_look_and_at_most_once_a_minute(site):

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
+import http.server
 import os
 import random
 import signal
 import socket
+import threading
 import time
 from pathlib import Path
 
@@ -302,3 +305,33 @@ def test_a_bundle_that_is_too_short_is_never_whole(part, server):
 
     assert failure(part, server).reason == "truncated"
     assert part.read_bytes() == b"evil"
+
+
+@pytest.mark.parametrize("protocol", ["HTTP/1.0", "HTTP/1.1"])
+def test_a_server_that_hangs_up_after_each_answer_is_read_as_any(tmp_path, protocol):
+    """Such as `python -m http.server`, and nginx with `keepalive_timeout 0`."""
+    content = bytes(range(256)) * 4096
+    (tmp_path / "a").write_bytes(content)
+    (tmp_path / "b").write_bytes(content[::-1])
+
+    class Handler(http.server.SimpleHTTPRequestHandler):
+        protocol_version = protocol
+
+        def end_headers(self):
+            self.send_header("Connection", "close")
+            super().end_headers()
+
+        def log_message(self, *_):
+            pass
+
+    handler = functools.partial(Handler, directory=str(tmp_path))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as plain:
+        threading.Thread(target=plain.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{plain.server_port}"
+        end = time.monotonic() + 20
+        with Fetcher() as fetcher:
+            assert fetcher.read(f"{url}/a", len(content), end) == content
+            with pytest.raises(DownloadError):
+                fetcher.read(f"{url}/none", 9, end)
+            assert fetcher.read(f"{url}/b", len(content), end) == content[::-1]
+        plain.shutdown()

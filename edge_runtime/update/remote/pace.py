@@ -65,16 +65,30 @@ class Wire:
 
     def __init__(self, connected: socket.socket, pace: Pace) -> None:
         self.socket, self.pace = connected, pace
+        self._readers, self._unwanted = 0, False
 
     def sendall(self, data: bytes) -> None:
         self.socket.settimeout(self.pace.left_s())
         self.socket.sendall(data)
 
     def makefile(self, _mode: str) -> io.BufferedReader:
+        self._readers += 1
         return io.BufferedReader(_Reading(self))
 
     def close(self) -> None:
+        """As a socket's: an answer after which the server hangs up is still read to its end."""
+        self._unwanted = True
+        if not self._readers:
+            self.socket.close()
+
+    def end(self) -> None:
+        """At once."""
         self.socket.close()
+
+    def was_read(self) -> None:
+        self._readers -= 1
+        if self._unwanted and not self._readers:
+            self.socket.close()
 
 
 class _Reading(io.RawIOBase):
@@ -83,6 +97,11 @@ class _Reading(io.RawIOBase):
 
     def readable(self) -> bool:
         return True
+
+    def close(self) -> None:
+        if not self.closed:
+            super().close()
+            self._wire.was_read()
 
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
         wire = self._wire

@@ -28,7 +28,7 @@ class Web:
 
     def close(self) -> None:
         if self._kept:
-            self._kept.wire.close()
+            self._kept.wire.end()
             self._kept = None
 
     @contextmanager
@@ -44,7 +44,7 @@ class Web:
             if response.isclosed() and connection.http.sock:  # read to its end, to be kept
                 self._kept = connection
             else:
-                connection.wire.close()
+                connection.wire.end()
 
     def _response(
         self, parts: SplitResult, headers: dict[str, str], pace: Pace
@@ -55,7 +55,7 @@ class Web:
             with suppress(ConnectionError, http.client.BadStatusLine):  # it was closed meanwhile
                 return kept, kept.ask(parts, headers)
         elif kept:
-            kept.wire.close()
+            kept.wire.end()
         connection = _Connection(parts, self._connected(parts, pace))
         return connection, connection.ask(parts, headers)
 
@@ -104,7 +104,7 @@ class _Connection:
         for key, value in {**own, **headers}.items():
             self.http.putheader(key, value)
         with ExitStack() as unanswered:
-            unanswered.callback(self.wire.close)
+            unanswered.callback(self.wire.end)
             self.http.endheaders()
             response = self.http.getresponse()
             unanswered.pop_all()
