@@ -18,6 +18,12 @@ if TYPE_CHECKING:
 
 RUN_FILE = click.argument("run_file", type=click.Path(path_type=Path))
 DEVICE = click.option("--device", help="Device name, if not that of the run file.")
+FROM = click.option(
+    "--from",
+    "mirrors",
+    multiple=True,
+    help="This copy of the repository, such as a stick's folder.",
+)
 AS_JSON = click.option("--json", "as_json", is_flag=True, help="As one JSON document.")
 
 POLL_S = 0.2
@@ -41,8 +47,9 @@ def command() -> None:
 @command.command("check")
 @RUN_FILE
 @DEVICE
+@FROM
 @AS_JSON
-def check(run_file: Path, device: str | None, as_json: bool) -> None:
+def check(run_file: Path, device: str | None, mirrors: tuple[str, ...], as_json: bool) -> None:
     """Say what `apply` would do; no model changes.
 
     \b
@@ -52,7 +59,7 @@ def check(run_file: Path, device: str | None, as_json: bool) -> None:
     from edge_runtime import config
     from edge_runtime.update import wiring
 
-    found = wiring.client(config.load(run_file, device=device)).check()
+    found = wiring.client(config.load(run_file, device=device), mirrors).check()
     release = found.choice.release
     facts = {
         "offer": None if release is None else wiring.facts_of(release),
@@ -70,9 +77,16 @@ def check(run_file: Path, device: str | None, as_json: bool) -> None:
 @command.command("apply")
 @RUN_FILE
 @DEVICE
+@FROM
 @AS_JSON
 @click.option("--wait", "wait_s", type=click.FloatRange(0), help="Seconds to wait for the verdict.")
-def apply(run_file: Path, device: str | None, as_json: bool, wait_s: float | None) -> None:
+def apply(
+    run_file: Path,
+    device: str | None,
+    mirrors: tuple[str, ...],
+    as_json: bool,
+    wait_s: float | None,
+) -> None:
     """Fetch, verify and gate the next release; the running pipeline puts it on trial.
 
     Without a running pipeline that happens at its next start. With --wait the verdict decides the
@@ -86,11 +100,14 @@ def apply(run_file: Path, device: str | None, as_json: bool, wait_s: float | Non
     from edge_runtime.update import wiring
 
     loaded = config.load(run_file, device=device)
-    done = wiring.client(loaded).apply(progress)
+    client = wiring.client(loaded, mirrors)
+    done = client.apply(progress)
     journal = done.journal
     if wait_s is not None and journal.state in ("validated", "trial"):
-        journal = verdict(wiring.store(loaded), wait_s)
-        wiring.client(loaded).settle()
+        try:
+            journal = verdict(wiring.store(loaded), wait_s)
+        finally:
+            client.settle()
     facts = {
         "release": None if done.release is None else wiring.facts_of(done.release),
         "why": done.why,

@@ -104,9 +104,9 @@ class Client:
             if wanted is not None and wanted.cancel:
                 self._cancel(wanted.job)
                 wanted = None
+            self._withdraw(metadata.releases)
             if self._store.journal.state == "trial":
                 return Applied(self._store.journal, None, "a model is on trial: its verdict first")
-            self._withdraw(metadata.releases)
             found = self._found(metadata, wanted)
             release, job = found.choice.release, wanted.job if wanted else ""
             if release is None:
@@ -118,8 +118,10 @@ class Client:
 
     def settle(self) -> None:
         """Tell the engine a verdict that it is owed; what cannot be told now is told next time."""
-        journal = self._store.journal
-        if not journal.job or self._engine is None or journal.state not in VERDICTS:
+        if self._engine is None:
+            return
+        journal = self._store.refresh()
+        if not journal.job or journal.state not in VERDICTS:
             return
         state: State = "done" if journal.state == "committed" else "failed"
         try:
@@ -153,11 +155,12 @@ class Client:
         return f"{_title(release)}: {word}{f' ({detail})' if detail else ''}"
 
     def _withdraw(self, releases: Iterable[Release]) -> None:
-        """Leave what its maker took back, waiting or in use; so with the model before that."""
+        """Leave what its maker took back, waiting, on trial or in use; so with the one before."""
         taken_back = {release.digest: release.revoked for release in releases if release.revoked}
         journal = self._store.journal
         if journal.candidate is not None and (why := taken_back.get(journal.candidate.digest)):
-            self._store.reject(f"revoked: {why}")
+            leave = self._store.roll_back if journal.state == "trial" else self._store.reject
+            leave(f"revoked: {why}")
         while why := taken_back.get(self._store.journal.active.digest):
             log.warning("update: %s was revoked: %s", self._store.journal.active.version, why)
             self._store.roll_back(f"revoked: {why}")

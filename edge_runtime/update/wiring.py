@@ -50,13 +50,18 @@ def store(config: RunConfig) -> Store:
     return Store(folder, config.model.path)
 
 
-def client(config: RunConfig) -> Client:
-    """Everything that an update needs. Raises ConfigError, MissingExtraError."""
+def client(config: RunConfig, mirrors: tuple[str, ...] = ()) -> Client:
+    """Everything that an update needs; `mirrors` stand in for those of the run file.
+
+    Raises ConfigError, MissingExtraError.
+    """
     update, kept = _update(config), store(config)
     board = profile.load(config.board) if config.board else profile.detect()
     known = device(config, board.name)
     fetcher = Fetcher(ca_file=Path(update.ca_file) if update.ca_file else None)
-    repository = Repository(kept.folder / "tuf", _root(update), update.repository, fetcher)
+    repository = Repository(
+        kept.folder / "tuf", _root(update), mirrors or update.repository, fetcher
+    )
     budget = Budget(latency_ratio=update.latency_ratio)
 
     def judge(candidate: Path, live: Path) -> GateReport:

@@ -97,6 +97,24 @@ def test_a_revoked_model_goes_at_the_next_look(site):
     assert "misses beats" in done["reason"]
 
 
+def test_a_model_that_is_revoked_on_trial_goes_before_its_verdict(site):
+    site.write(results=10**6)
+    site.released("9.1.0")
+    site.device("apply")
+    process = site.started()
+    wait_until(lambda: site.status()["state"] == "trial", 60)
+    assert "its verdict first" in site.device("apply")
+    site.maker("revoke", "ecg-beats", "9.1.0", "--reason", "misses beats")
+    site.device("apply")
+    wait_until(lambda: site.versions()[-1] == "9.1.0", 30)
+    before = (site.folder / "out.jsonl").stat().st_size
+    wait_until(lambda: (site.folder / "out.jsonl").stat().st_size > before + 9000, 60)
+    last = json.loads((site.folder / "out.jsonl").read_text().splitlines()[-1])
+    assert last["model"]["version"] != "9.1.0"
+    stopped(process)
+    assert "misses beats" in site.status()["reason"]
+
+
 def test_out_of_reach_is_exit_1_and_a_run_file_without_update_exit_2(site):
     site.write(repository="https://127.0.0.1:9")
     assert "127.0.0.1" in site.device("apply", code=1)

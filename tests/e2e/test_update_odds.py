@@ -77,6 +77,14 @@ def test_an_old_copy_of_the_repository_is_a_rollback(site):
     assert "edge-run: " in site.device("check", code=4)
 
 
+def test_a_stick_is_one_more_copy_and_verified_as_any(site):
+    site.released("9.1.0")
+    site.write(repository="https://127.0.0.1:9")
+    (site.folder / "repo").rename(site.folder / "stick")
+    site.device("apply", code=1)
+    assert "validated" in site.device("apply", "--from", "stick")
+
+
 def test_a24_a_flood_of_commands_a_retained_and_a_forged_one_look_once(site, mosquitto, listen):
     from paho.mqtt import publish
 
