@@ -29,7 +29,7 @@ class Table:
     `label` is how messages name it, "[source]" for example; "" for the top of the file.
     """
 
-    values: Mapping[str, Any]
+    values: Mapping[str, Any] = field(repr=False)  # a secret may be among them
     file: str
     label: str = ""
     path: tuple[str, ...] = ()
