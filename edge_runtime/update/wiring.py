@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 from edge_runtime import __version__, profile
 from edge_runtime import manifest as manifests
-from edge_runtime import state as states
 from edge_runtime.backends import DELEGATES, Format
 from edge_runtime.config import ModelConfig, RunConfig
 from edge_runtime.errors import ConfigError
@@ -44,10 +43,9 @@ _RUNTIMES: dict[Format, tuple[str, ...]] = {
 
 def store(config: RunConfig) -> Store:
     """The store of a run file's pipeline, not open. Raises ConfigError."""
-    update = _update(config)
-    folder = states.folder(config.identity, update.state) / "update"
-    states.ensure(folder)
-    return Store(folder, config.model.path)
+    from edge_runtime import build_update
+
+    return build_update.store(config, _update(config))
 
 
 def client(config: RunConfig, mirrors: tuple[str, ...] = ()) -> Client:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import random
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,6 +12,7 @@ import pytest
 
 from edge_runtime.errors import UpdateError, VerificationError
 from edge_runtime.update.remote import metadata
+from edge_runtime.update.remote.download import Wanted, bring
 from edge_runtime.update.remote.fetch import Fetcher
 from edge_runtime.update.remote.metadata import Metadata
 from edge_runtime.update.remote.pace import Limits
@@ -17,6 +20,8 @@ from edge_runtime.update.remote.pace import Limits
 from .repository import Repository
 from .servers import Server
 
+BUNDLE = random.Random(1).randbytes(200_000)
+WANTED = Wanted(len(BUNDLE), hashlib.sha256(BUNDLE).hexdigest())
 QUICK = Limits(connect_s=5, metadata_s=1.0, rate=1000, window_s=0.5)  # a drip gives 25 in that
 DAY = 86_400
 
@@ -60,3 +65,25 @@ def _urls(mirrors: Sequence[Server | str | Path]) -> list[str]:
 
 def versions(found: Metadata) -> dict[str, int]:
     return dict(found.versions)
+
+
+def fetched(board: Board, server: Server) -> Path:
+    """The bundle of the one release, brought."""
+    part = board.folder.parent / "release.part"
+    found = board.refresh(server)
+    with Fetcher() as fetcher:
+        metadata.download(found, found.releases[0], part, fetcher=fetcher)
+    return part
+
+
+def get(part: Path, *servers: Server | str, limits: Limits | None = None, **options: object) -> str:
+    """The bundle alone, from servers that have it as "b"; gives the URL that it is from."""
+    urls = [server if isinstance(server, str) else f"{server.url}b" for server in servers]
+    with Fetcher(limits=limits, **options) as fetcher:
+        return bring(WANTED, urls, part, fetcher=fetcher)
+
+
+def failure(part: Path, *servers: Server | str, **options: object) -> UpdateError:
+    with pytest.raises(UpdateError) as caught:
+        get(part, *servers, **options)
+    return caught.value

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import pytest
 from securesystemslib.signer import Signature
@@ -12,15 +11,12 @@ from tuf.ngclient import Updater
 
 from edge_runtime.errors import VerificationError
 from edge_runtime.update.choose import Device, choose
-from edge_runtime.update.remote import metadata
-from edge_runtime.update.remote.fetch import Fetcher
 from edge_runtime.update.store.journal import Installed, Journal
 
-from .boards import DAY, Board, versions
-from .repository import Repository, new_key
-from .servers import Server, altered, flipped
+from .boards import DAY, fetched, versions
+from .repository import new_key
+from .servers import altered, flipped
 
-BUNDLE = b"a model" * 1000
 LAMP = Device(
     name="board-1",
     model="lamp",
@@ -31,34 +27,6 @@ LAMP = Device(
     memory_mb=1024,
     version="0.1.0",
 )
-
-
-@pytest.fixture
-def repository() -> Repository:
-    made = Repository()
-    made.release(BUNDLE)
-    made.publish()
-    return made
-
-
-@pytest.fixture
-def server(repository):
-    with Server(repository.files) as serving:
-        yield serving
-
-
-@pytest.fixture
-def board(tmp_path: Path, repository) -> Board:
-    return Board(tmp_path, repository)
-
-
-def fetched(board: Board, server: Server) -> Path:
-    """The bundle of the one release, brought."""
-    part = board.folder.parent / "release.part"
-    found = board.refresh(server)
-    with Fetcher() as fetcher:
-        metadata.download(found, found.releases[0], part, fetcher=fetcher)
-    return part
 
 
 def test_a01_an_altered_bundle_of_the_same_length_is_refused(board, server):

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
-import random
 import socket
 import time
-from pathlib import Path
 
 import pytest
 
-from edge_runtime.errors import DownloadError, UpdateError, VerificationError
+from edge_runtime.errors import DownloadError, VerificationError
 from edge_runtime.update.remote import metadata, mirrors
-from edge_runtime.update.remote.download import Wanted, bring
 from edge_runtime.update.remote.fetch import Fetcher
 from edge_runtime.update.remote.mirrors import StatusError
 from edge_runtime.update.remote.pace import Limits
 
-from .boards import QUICK, Board
+from .boards import BUNDLE, QUICK, WANTED, Board, failure, get
 from .repository import Repository
 from .servers import (
     Server,
@@ -34,39 +30,11 @@ from .servers import (
     truncated,
 )
 
-BUNDLE = random.Random(1).randbytes(200_000)
-WANTED = Wanted(len(BUNDLE), hashlib.sha256(BUNDLE).hexdigest())
-
-
-@pytest.fixture
-def repository() -> Repository:
-    made = Repository()
-    made.release(BUNDLE)
-    made.publish()
-    return made
-
 
 @pytest.fixture
 def server():
     with Server({"b": BUNDLE}) as serving:
         yield serving
-
-
-@pytest.fixture
-def part(tmp_path: Path) -> Path:
-    return tmp_path / "x.part"
-
-
-def get(part: Path, *servers: Server | str, limits: Limits | None = None, **options: object) -> str:
-    urls = [server if isinstance(server, str) else f"{server.url}b" for server in servers]
-    with Fetcher(limits=limits, **options) as fetcher:
-        return bring(WANTED, urls, part, fetcher=fetcher)
-
-
-def failure(part: Path, *servers: Server | str, **options: object) -> UpdateError:
-    with pytest.raises(UpdateError) as caught:
-        get(part, *servers, **options)
-    return caught.value
 
 
 def test_a04_endless_metadata_ends_at_its_cap(tmp_path, repository):

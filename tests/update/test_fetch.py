@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import functools
-import hashlib
 import http.server
 import os
-import random
 import signal
 import socket
 import threading
@@ -15,13 +13,12 @@ from pathlib import Path
 
 import pytest
 
-from edge_runtime.errors import BadOptionError, DownloadError, UpdateError
+from edge_runtime.errors import BadOptionError, DownloadError
 from edge_runtime.update.remote import mirrors
-from edge_runtime.update.remote.download import Wanted, bring
+from edge_runtime.update.remote.download import bring
 from edge_runtime.update.remote.fetch import Fetcher
-from edge_runtime.update.remote.pace import Limits
 
-from .repository import Repository
+from .boards import BUNDLE, WANTED, failure, get
 from .servers import (
     Server,
     altered,
@@ -33,39 +30,11 @@ from .servers import (
     truncated,
 )
 
-BUNDLE = random.Random(1).randbytes(200_000)
-WANTED = Wanted(len(BUNDLE), hashlib.sha256(BUNDLE).hexdigest())
-
-
-@pytest.fixture
-def repository() -> Repository:
-    made = Repository()
-    made.release(BUNDLE)
-    made.publish()
-    return made
-
 
 @pytest.fixture
 def server():
     with Server({"b": BUNDLE}) as serving:
         yield serving
-
-
-@pytest.fixture
-def part(tmp_path: Path) -> Path:
-    return tmp_path / "x.part"
-
-
-def get(part: Path, *servers: Server | str, limits: Limits | None = None, **options: object) -> str:
-    urls = [server if isinstance(server, str) else f"{server.url}b" for server in servers]
-    with Fetcher(limits=limits, **options) as fetcher:
-        return bring(WANTED, urls, part, fetcher=fetcher)
-
-
-def failure(part: Path, *servers: Server | str, **options: object) -> UpdateError:
-    with pytest.raises(UpdateError) as caught:
-        get(part, *servers, **options)
-    return caught.value
 
 
 def test_a_redirect_on_the_same_host_is_followed(part, server):

@@ -2,47 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from edge_runtime.errors import DownloadError, VerificationError
 from edge_runtime.update.remote import metadata
 from edge_runtime.update.remote.fetch import Fetcher
 
-from .boards import DAY, Board, versions
+from .boards import BUNDLE, DAY, Board, fetched, versions
 from .repository import Repository, new_key
 from .servers import Server, altered
-
-BUNDLE = b"a model" * 1000
-
-
-@pytest.fixture
-def repository() -> Repository:
-    made = Repository()
-    made.release(BUNDLE)
-    made.publish()
-    return made
-
-
-@pytest.fixture
-def server(repository):
-    with Server(repository.files) as serving:
-        yield serving
-
-
-@pytest.fixture
-def board(tmp_path: Path, repository) -> Board:
-    return Board(tmp_path, repository)
-
-
-def fetched(board: Board, server: Server) -> Path:
-    """The bundle of the one release, brought."""
-    part = board.folder.parent / "release.part"
-    found = board.refresh(server)
-    with Fetcher() as fetcher:
-        metadata.download(found, found.releases[0], part, fetcher=fetcher)
-    return part
 
 
 def test_a_release_is_found_and_its_bundle_brought(board, server, repository):
