@@ -80,8 +80,11 @@ class Onnx:
             raise ModelLoadError(f"{self._order.path}: a TensorFlow Lite file, not an ONNX one")
         runtime = import_runtime()
         session = make_session(runtime, self._order)
-        self.inputs = tuple(self._spec(node) for node in session.get_inputs())
-        self.outputs = tuple(self._spec(node) for node in session.get_outputs())
+        try:
+            self.inputs = tuple(self._spec(node) for node in session.get_inputs())
+            self.outputs = tuple(self._spec(node) for node in session.get_outputs())
+        except UnicodeDecodeError as exc:
+            raise ModelLoadError(f"{self._order.path}: a tensor's name is no text") from exc
         self._names = tuple(spec.name for spec in self.inputs)
         self._session, self.runtime, self._refusals = session, runtime.title, runtime.errors
 

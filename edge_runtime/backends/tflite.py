@@ -161,7 +161,10 @@ class TFLite:
 
     def _build(self, runtime: Runtime, order: Order) -> None:
         interpreter = make_interpreter(runtime, order)
-        inputs, outputs = interpreter.get_input_details(), interpreter.get_output_details()
+        try:
+            inputs, outputs = interpreter.get_input_details(), interpreter.get_output_details()
+        except ValueError as exc:  # an index that leads nowhere, a name that is no text
+            raise ModelLoadError(f"{self._path}: damaged: {one_line(exc)}") from exc
         self._interpreter = interpreter
         self._input_indices = tuple(detail["index"] for detail in inputs)
         self._output_indices = tuple(detail["index"] for detail in outputs)

@@ -6,6 +6,7 @@ import os
 
 import numpy as np
 import pytest
+from edge_runtime.converters.jobs.tflite import file as tflite_file
 
 from edge_runtime.config import Rung
 from edge_runtime.update.gate import contents, onnx_data
@@ -173,6 +174,19 @@ def test_f09_an_endless_loop_is_ended_by_the_clock(tmp_path):
 )
 def test_f10_a_graph_that_lies_is_refused(tmp_path, name):
     assert bad_onnx(tmp_path, graphs.impossible()[name], unwalled).name == "load"
+
+
+def test_f10_an_output_that_is_no_tensor_is_a_load_error(tmp_path):
+    """LiteRT lays such a file out, and raises ValueError when it is asked for the output."""
+    model = tflite_file.read(HALF / TFLITE.file)
+    model.subgraphs[0].outputs = [-1]
+    tflite_file.write(model, tmp_path / "bad.tflite")
+    slot = hostile.slot(
+        tmp_path / "slot", HALF, content(TFLITE.file, (tmp_path / "bad.tflite").read_bytes())
+    )
+    failure = refusal(slot, HALF, Rung("cpu", file=TFLITE.file))
+    assert failure.name == "load"
+    assert "damaged" in failure.seen
 
 
 def test_f11_weights_that_are_no_numbers_are_refused(tmp_path):
