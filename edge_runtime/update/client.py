@@ -20,7 +20,7 @@ from .engines.engine import Engine, State, Wanted
 from .gate.checks import GateReport
 from .release import Release
 from .remote.metadata import Metadata
-from .store.journal import Installed, Journal
+from .store.journal import VERDICTS, Installed, Journal
 from .store.store import Store
 
 log = logging.getLogger(__name__)
@@ -29,7 +29,6 @@ Progress = Callable[[int, int], None]  # bytes held, bytes in all
 Gate = Callable[[Path, Path], GateReport]  # of a candidate, beside the live model
 
 WAITING = frozenset({"fetching", "staged", "verified", "validated"})
-VERDICTS = frozenset({"committed", "rolled_back", "rejected"})
 _NOT_YET = frozenset({"not-in-cohort", "not-yet"})  # words that time may change
 
 

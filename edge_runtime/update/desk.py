@@ -20,6 +20,7 @@ from edge_runtime.swap.desk import Begun, Wish
 from edge_runtime.swap.evidence import Baseline
 from edge_runtime.update_state import UpdateState
 
+from .store.journal import VERDICTS
 from .store.journal_file import DamagedError, decoded
 from .store.steps import STARTS
 
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_VERDICTS = ("committed", "rolled_back", "rejected")
 HUNG = "hung"  # the name of a file that is written when the process had to be ended from outside
 
 
@@ -110,7 +110,7 @@ class StoreDesk:
     def state(self) -> UpdateState:
         self._refresh()
         journal, note = self._journal, self._note
-        ours = note.digest and not journal.candidate and journal.state in _VERDICTS
+        ours = note.digest and not journal.candidate and journal.state in VERDICTS
         about = note if ours else journal.candidate or journal.active
         return UpdateState(
             state=journal.state,

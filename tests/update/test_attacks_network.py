@@ -8,7 +8,7 @@ import time
 import pytest
 
 from edge_runtime.errors import DownloadError, VerificationError
-from edge_runtime.update.remote import metadata, mirrors
+from edge_runtime.update.remote import metadata
 from edge_runtime.update.remote.fetch import Fetcher
 from edge_runtime.update.remote.mirrors import StatusError
 from edge_runtime.update.remote.pace import Limits
@@ -192,17 +192,6 @@ def test_a23_retry_after_is_told_and_kept_to(tmp_path, repository, value):
         with pytest.raises(StatusError, match="asked again in"):
             ask()
         assert len(serving.requests) == asked
-
-
-def test_a23_the_next_check_waits_as_asked_and_is_spread():
-    asked = StatusError("", reason="busy", status=429, retry_after_s=7200)
-    plain = DownloadError("", reason="connection")
-
-    assert mirrors.again_in_s(asked, 0, 0.0) == 7200
-    assert mirrors.again_in_s(asked, 0, 0.5) == 9000
-    assert [mirrors.again_in_s(plain, n, 0.0) for n in (0, 1, 2, 50)] == [60, 120, 240, 3600]
-    asked.retry_after_s = 1e9
-    assert mirrors.again_in_s(asked, 0, 0.0) == 86_400
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The addresses of one repository, and when to ask again."""
+"""The addresses of one repository, and which failure to tell of."""
 
 from __future__ import annotations
 
@@ -10,9 +10,6 @@ from urllib.parse import SplitResult, quote, urlsplit
 from edge_runtime.errors import BadOptionError, DownloadError, UpdateError, VerificationError
 
 METADATA, TARGETS = "metadata/", "targets/"  # folders of a repository
-
-_FIRST_S, _LONGEST_S = 60.0, 3600.0  # between two checks that failed
-_RETRY_AFTER_S = 86_400.0  # no server sends us away for longer
 
 
 def address(mirror: str) -> str:
@@ -56,16 +53,6 @@ def telling(mirrors: Sequence[str], failures: Sequence[UpdateError]) -> UpdateEr
         told = "; ".join(f"{m}: {f}" for m, f in zip(mirrors, failures, strict=False))
         chosen.args = (f"no mirror would do: {told}",)
     return chosen
-
-
-def again_in_s(failure: UpdateError, failures: int, draw: float) -> float:
-    """Seconds until the next check: what the server asked for, doubling otherwise, never at once.
-
-    `failures` counts those in a row; `draw` in [0, 1) spreads a fleet over half as much again.
-    """
-    asked = failure.retry_after_s if isinstance(failure, StatusError) else 0.0
-    own = min(_FIRST_S * float(2 ** min(failures, 10)), _LONGEST_S)
-    return max(own, min(asked, _RETRY_AFTER_S)) * (1.0 + draw / 2)
 
 
 class StatusError(DownloadError):

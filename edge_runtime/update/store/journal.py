@@ -17,6 +17,8 @@ State = Literal[
     "rejected",  # by hash, gate or a person
 ]
 
+VERDICTS: tuple[State, ...] = ("committed", "rolled_back", "rejected")
+
 
 @dataclass(frozen=True, slots=True)
 class Installed:
