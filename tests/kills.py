@@ -125,7 +125,7 @@ class Lane:
         return device
 
     def _one_life(self) -> None:
-        ups = self._listener.ups
+        ups, downs = self._listener.ups, self._listener.downs
         device = self._start()
         until = time.monotonic() + 1.5  # longer only when the broker is away
         while self._listener.ups == ups and time.monotonic() < until and device.is_alive():
@@ -140,6 +140,8 @@ class Lane:
         device.join()
         device.close()
         self.tally.kills += 1
+        if self._manner == "frozen" and self._listener.ups > ups:
+            wait_until(lambda: self._listener.downs > downs, 30)  # that comes after all it sent
         self._marks.append(len(self._listener.ids))
         self._note_accepted()
 
@@ -241,13 +243,14 @@ class Confirming(Listener):
     def __init__(self, url: str, *, confirm: bool) -> None:
         self.ids: list[tuple[str, bool]] = []
         self.seen: set[str] = set()
-        self.ups = 0
+        self.ups = self.downs = 0
         self._confirm = confirm
         super().__init__(url, durable=True)
 
     def _keep(self, client, userdata, message) -> None:
         if message.topic.endswith("/status"):
             self.ups += message.payload == b"online"
+            self.downs += message.payload == b"offline"
         if not message.topic.endswith("/result"):
             return
         document = json.loads(message.payload)

@@ -73,8 +73,10 @@ class Writer:
 
     @property
     def settling(self) -> int:
-        """Acknowledged rows that are still on disk; while it fails, they hold up nobody."""
-        return 0 if self._keeper.failing else len(self._queue.settled) + self._removing
+        """Acknowledged rows that are on disk, or will be; while it fails, they block nobody."""
+        if self._keeper.failing:
+            return 0
+        return len(self._queue.settled) + self._removing + self._queue.unsaved.dropped
 
     def refuses(self, row: Row) -> bool:
         """Whether there is no room for it, and none to be made."""

@@ -427,6 +427,29 @@ def test_rows_in_flight_and_rows_not_yet_removed_are_counted_together(path, monk
     box.close()
 
 
+def test_rows_acknowledged_while_a_commit_saves_them_count_as_not_yet_removed(path, monkeypatch):
+    began, gate, real = threading.Event(), threading.Event(), Store.commit
+
+    def slow(store, batch) -> None:
+        if batch.add:
+            began.set()
+            gate.wait(10)
+        real(store, batch)
+
+    monkeypatch.setattr(Store, "commit", slow)
+    box = Box(path)
+    box.fill(100)
+    assert began.wait(10)
+    for item in box.take(20):
+        box.ack(item.id)
+
+    assert box.settling == 20
+    gate.set()
+    wait_until(lambda: box.settling == 0)
+    assert box.size == 80
+    box.close()
+
+
 def test_an_error_of_the_system_in_a_commit_loses_no_row(path, monkeypatch):
     monkeypatch.setattr("edge_runtime.outbox.keeper.REOPEN_S", 0.05)
     monkeypatch.setattr(writer, "IDLE_S", 0.02)
