@@ -38,6 +38,8 @@ crash-states: $(VENV)/dev.stamp
 # The same for the store of updates, and a hundred thousand damaged models before the gate.
 update-states: $(VENV)/dev.stamp
 	$(BIN)/python -m tests.update.crash.campaign --states 1000000 --report update-states.jsonl
+	$(BIN)/python -m tests.update.crash.campaign --of metadata --states 50000 \
+	    --report metadata-states.jsonl
 
 update-mutants: $(VENV)/dev.stamp
 	nice -n 5 $(BIN)/python -m tests.update.mutants --count 100000 --state build/update-mutants

@@ -24,7 +24,7 @@
 #include <unistd.h>
 
 enum { OPEN = 1, CLOSE, WRITE, TRUNCATE, SYNC, SYNC_FAILED, UNLINK, RENAME, MKDIR, MARK, UNKNOWN,
-       SYMLINK };
+       SYMLINK, LINK };
 enum { WRITE_FAULT = 1, SYNC_FAULT, OPEN_FAULT };
 enum { DESCRIPTORS = 65536 };
 
@@ -251,6 +251,24 @@ int symlinkat(const char *target, int at, const char *path) {
 }
 int symlink(const char *target, const char *path) { return symlinkat(target, AT_FDCWD, path); }
 
+int linkat(int from_at, const char *from, int to_at, const char *to, int flags) {
+    char both[2 * PATH_MAX + 1], target[PATH_MAX];
+    int one = inside(from_at, from, both), two = inside(to_at, to, target);
+    if (!two) return syscall(SYS_linkat, from_at, from, to_at, to, flags);
+    pthread_mutex_lock(&lock);
+    int result = fails(WRITE_FAULT)
+        ? -1 : (int)syscall(SYS_linkat, from_at, from, to_at, to, flags);
+    if (result == 0) {
+        size_t first = strlen(both) + 1;
+        strcpy(both + first, target);
+        if (flags || !one) unknown("link");
+        else record(LINK, -1, 0, 0, both, first + strlen(target));
+    }
+    pthread_mutex_unlock(&lock);
+    return result;
+}
+int link(const char *from, const char *to) { return linkat(AT_FDCWD, from, AT_FDCWD, to, 0); }
+
 /* What nothing here is expected to do; seen all the same. */
 #define SEEN(fd, name) if (is_tracked(fd)) { \
     pthread_mutex_lock(&lock); unknown(name); pthread_mutex_unlock(&lock); }
@@ -286,15 +304,6 @@ ssize_t copy_file_range(int from, off64_t *a, int to, off64_t *b, size_t size, u
     SEEN(to, "copy_file_range")
     return syscall(SYS_copy_file_range, from, a, to, b, size, flags);
 }
-int linkat(int from_at, const char *from, int to_at, const char *to, int flags) {
-    char full[PATH_MAX];
-    if (inside(to_at, to, full)) {
-        pthread_mutex_lock(&lock); unknown("link"); pthread_mutex_unlock(&lock);
-    }
-    return syscall(SYS_linkat, from_at, from, to_at, to, flags);
-}
-int link(const char *from, const char *to) { return linkat(AT_FDCWD, from, AT_FDCWD, to, 0); }
-
 /* The application's own words in the log. */
 void recorder_mark(int64_t number) {
     pthread_mutex_lock(&lock);
@@ -302,7 +311,7 @@ void recorder_mark(int64_t number) {
     pthread_mutex_unlock(&lock);
 }
 
-/* The n-th write (also truncate, unlink, rename, mkdir, symlink), sync or open for writing from now
+/* The n-th write (also truncate, unlink, rename, mkdir, link), sync or open for writing from now
  * on fails with `number`; `stays`: every later one of its kind too. n = 0 ends it. Gives the faults
  * made so far. */
 int recorder_fault(int kind, int n, int number, int stays) {

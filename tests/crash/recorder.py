@@ -31,12 +31,13 @@ class Kind(IntEnum):
     MARK = 10
     UNKNOWN = 11
     SYMLINK = 12
+    LINK = 13
 
 
 class Fault(IntEnum):
     """Which operations fail."""
 
-    WRITE = 1  # and truncate, unlink, rename, mkdir, symlink
+    WRITE = 1  # and truncate, unlink, rename, mkdir, link
     SYNC = 2
     OPEN = 3  # for writing
 
@@ -46,7 +47,8 @@ class Operation(NamedTuple):
 
     `a` is the offset of a write, the size of a truncation, the number of a mark, and 1 for an open
     that empties; `b` is 1 for an open of what existed. `data` is what was written, or the path (of
-    a rename both, of a symbolic link the path and what it says, with a zero byte between them).
+    a rename or a link both, of a symbolic link the path and what it says, with a zero byte between
+    them).
     """
 
     kind: Kind

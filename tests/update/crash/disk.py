@@ -157,9 +157,10 @@ class Disk:
         elif kind == Kind.SYMLINK:
             self._note(NameChange(folder, name, Link(other)))
         else:
-            assert kind == Kind.RENAME
             target, new = self._parent(other.decode())
-            self._note(NameChange(target, new, self._now[folder][name], (folder, name)))
+            source = (folder, name) if kind == Kind.RENAME else None
+            assert source or kind == Kind.LINK
+            self._note(NameChange(target, new, self._now[folder][name], source))
 
     def _note(self, change: NameChange) -> None:
         self.changes.append(change)

@@ -1,8 +1,8 @@
-"""Record lives of a store, cut the power everywhere, start on what is left.
+"""Record lives of a store, or of its metadata, cut the power everywhere, start on what is left.
 
-    LD_PRELOAD=recorder.so python -m tests.update.crash.explore --seeds 0:100
+    LD_PRELOAD=recorder.so python -m tests.update.crash.explore --seeds 0:100 --of store
 
-Prints one line of JSON per life: a Tally. `campaign` runs many of these. `--flaw` breaks the store
+Prints one line of JSON per life: a Tally. `campaign` runs many of these. `--flaw` breaks the code
 on purpose, `--drop` takes one sync out of what was recorded: the check must then find it.
 """
 
@@ -18,20 +18,23 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from random import Random
+from typing import Any
 
 from ...crash.explore import shared_memory
 from ...crash.recorder import Kind, Operation, read, recorder
 from ...crash.states import states
 from .disk import Disk, Tree
 from .flaws import FLAWS
-from .found import Found, inspect, put
-from .life import Life, Promise
+from .found import put
+from .life import Life
+from .metadata_life import MetadataLife
 
 BUDGET = 3000  # states of one life, double faults not counted
 TWICE = 40  # states of one recovery
 CANONICAL = -1  # its seed
 ENOUGH = 50  # bad checks, after which a life is not looked at any more
 NEAR = 120  # operations after a sync that is left out
+LIVES = {"store": Life, "metadata": MetadataLife}
 
 
 class Tally:
@@ -50,12 +53,14 @@ class Tally:
 class Cuts:
     """Power cuts in one recorded life."""
 
-    def __init__(self, life: Life, tally: Tally, scratch: Path, random: Random) -> None:
+    def __init__(
+        self, life: Life | MetadataLife, tally: Tally, scratch: Path, random: Random
+    ) -> None:
         self._life = life
         self._tally = tally
         self._scratch = scratch
         self._random = random
-        self._seen: dict[int, Found] = {}
+        self._seen: dict[int, Any] = {}  # what was found, by state
 
     def everywhere(self, disk: Disk, log: list[Operation], most: int, twice: float,
                    first: int = 0) -> None:  # fmt: skip
@@ -63,7 +68,7 @@ class Cuts:
 
         With `first`, only some operations from there on.
         """
-        promise = Promise(frozenset({""}))
+        promise: Any = self._life.promises[0]
         for number, operation in enumerate(log[: first + NEAR if first else None]):
             changed = disk.apply(operation)
             if operation.kind == Kind.MARK:
@@ -80,11 +85,11 @@ class Cuts:
                 if new and self._random.random() < twice:
                     self._again(state.files, promise, where)
 
-    def _again(self, tree: Tree, promise: Promise, where: str) -> None:
+    def _again(self, tree: Tree, promise: Any, where: str) -> None:
         """Cut the recovery of a state as well."""
         home = self._life.home
         put(home, tree)
-        log = _recorded(home, lambda: inspect_once(self._life, home))
+        log = _recorded(home, lambda: self._life.start(home))
         if log:
             before = self._tally.states
             for number, disk in _followed(Disk(str(home), tree), log):
@@ -92,13 +97,13 @@ class Cuts:
                     self._check(state.files, promise, f"{where}, then recovery {number}")
             self._tally.doubles += self._tally.states - before
 
-    def _check(self, tree: Tree, promise: Promise, where: str) -> bool:
+    def _check(self, tree: Tree, promise: Any, where: str) -> bool:
         """Whether the state is a new one."""
         key = hash(tuple(sorted((path, type(data), data) for path, data in tree.items())))
         found = self._seen.get(key)
         if new := found is None:
             put(self._scratch, tree)
-            found = inspect(self._scratch, self._life.factory, self._life.models)
+            found = self._life.inspect(self._scratch)
             self._seen[key] = found
             self._tally.states += 1
         self._tally.checks += 1
@@ -107,13 +112,6 @@ class Cuts:
             if len(self._tally.violations) < 20:
                 self._tally.violations.append(f"{where}: {wrong[:3]}"[:500])
         return new
-
-
-def inspect_once(life: Life, home: Path) -> None:
-    life.home = home
-    life.store = life._made()
-    logging.disable(logging.CRITICAL)
-    life.store.open()
 
 
 def _followed(disk: Disk, log: list[Operation]) -> Iterator[tuple[int, Disk]]:
@@ -145,13 +143,13 @@ def _dropped(log: list[Operation], pattern: str) -> int:
     return found[1]
 
 
-def explore(seed: int, *, drop: str = "", twice: float = 0.02, budget: int = BUDGET) -> Tally:
+def explore(seed: int, *, of: str, drop: str, twice: float, budget: int) -> Tally:
     """One life. `drop`: a pattern, see `_dropped`."""
     random, tally = Random(seed), Tally()
     with tempfile.TemporaryDirectory(dir=shared_memory()) as folder:
         home = Path(folder) / "life"
         home.mkdir(0o700)
-        life = Life(home, Path(folder), random)
+        life = LIVES[of](home, Path(folder), random)
         log = _recorded(home, life.canonical if seed == CANONICAL else life.wild)
         first = _dropped(log, drop) if drop else 0
         points = sum(operation.kind not in (Kind.CLOSE, Kind.MARK) for operation in log)
@@ -164,17 +162,21 @@ def explore(seed: int, *, drop: str = "", twice: float = 0.02, budget: int = BUD
 def main() -> int:
     parser = argparse.ArgumentParser()
     parser.add_argument("--seeds", required=True)
-    parser.add_argument("--flaw", default="", choices=("", *FLAWS))
+    parser.add_argument("--of", default="store", choices=LIVES)
+    parser.add_argument("--flaw", action="append", default=[], choices=FLAWS)
     parser.add_argument("--drop", default="")
     parser.add_argument("--twice", type=float, default=0.02)
     parser.add_argument("--budget", type=int, default=BUDGET)
     options = parser.parse_args()
-    if options.flaw:
-        FLAWS[options.flaw]()
+    for flaw in options.flaw:
+        FLAWS[flaw]()
+    logging.disable(logging.CRITICAL)
     first, _, last = options.seeds.partition(":")
     for seed in range(int(first), int(last)):
         started = time.perf_counter()
-        tally = explore(seed, drop=options.drop, twice=options.twice, budget=options.budget)
+        tally = explore(
+            seed, of=options.of, drop=options.drop, twice=options.twice, budget=options.budget
+        )
         line = {"seed": seed, **vars(tally), "seconds": time.perf_counter() - started}
         print(json.dumps(line), flush=True)
     return 0

@@ -1,4 +1,7 @@
-"""Ways to build a store that does not survive a power cut: each is to be found by the check."""
+"""Ways to build a store, or a set of metadata, that does not survive a power cut.
+
+Each is to be found by the check.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,9 @@ from contextlib import suppress
 from pathlib import Path
 
 from edge_runtime import state
+from edge_runtime.update.remote import floors
+from edge_runtime.update.remote.floors import Floor
+from edge_runtime.update.remote.sets import Sets
 from edge_runtime.update.store import recover
 from edge_runtime.update.store.books import Books
 from edge_runtime.update.store.journal import Journal
@@ -89,10 +95,36 @@ def no_syncs_of_names() -> None:
     state.settle = lambda path: None
 
 
+def no_floor() -> None:
+    """What was seen lies in the metadata themselves, and nowhere else."""
+    floors.keep = floors.copy = lambda path, floor: None
+    floors.read = lambda path: Floor()
+
+
+def metadata_in_place() -> None:
+    """python-tuf works in the set that holds; its files are synced when it is done."""
+
+    def copy(sets: Sets) -> Path:
+        held = sets._folder / "1"
+        (held / "root_history").mkdir(parents=True, exist_ok=True)
+        with suppress(FileExistsError):
+            (sets._folder / "current").symlink_to("1")
+        return held
+
+    def commit(sets: Sets, made: Path) -> None:
+        for path in [*made.glob("[!r]*.json"), *made.glob("root_history/*")]:
+            with path.open("rb") as file:
+                os.fsync(file.fileno())
+        for folder in (made / "root_history", made, sets._folder):
+            state.settle(folder)
+
+    Sets.copy, Sets.commit = copy, commit  # type: ignore[method-assign]
+
+
 FLAWS: dict[str, Callable[[], None]] = {
     made.__name__: made
     for made in (
         link_before_journal, collect_before_journal, history_before_journal, journal_in_place,
-        link_in_two_steps, previous_is_not_kept, no_syncs_of_names,
+        link_in_two_steps, previous_is_not_kept, no_syncs_of_names, no_floor, metadata_in_place,
     )
 }  # fmt: skip

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from edge_runtime.errors import EdgeRunError
 from edge_runtime.update.store import history
@@ -14,7 +14,9 @@ from edge_runtime.update.store.journal import Installed, Journal
 from edge_runtime.update.store.store import Store
 
 from .disk import Directory, Target, Tree
-from .life import Files, Promise
+
+if TYPE_CHECKING:
+    from .life import Files, Promise
 
 
 @dataclass(frozen=True)
@@ -84,7 +86,6 @@ def inspect(home: Path, factory: Path, models: dict[str, Files]) -> Found:
     if link and not _whole(before, link, models):
         faults.append(f"the link leads to {link[:8]}, which is not whole")
     store = Store(home, factory, clock=lambda: 1_800_000_001)
-    logging.disable(logging.CRITICAL)
     try:
         journal = store.open()
         once = taken(home)

@@ -14,6 +14,7 @@ from edge_runtime.update.store.store import Store
 
 from ...crash.recorder import recorder
 from ..bundles import packed
+from .found import Found, inspect
 
 Files = Mapping[str, bytes]
 
@@ -89,6 +90,14 @@ class Life:
             else:
                 reason = self._random.choice((BY_HAND, BY_HAND, "revoked"))
                 self._do(lambda reason=reason: self.store.roll_back(reason))
+
+    def start(self, home: Path) -> None:
+        """What each process does first: the recovery."""
+        self.home = home
+        self._opened()
+
+    def inspect(self, home: Path) -> Found:
+        return inspect(home, self.factory, self.models)
 
     def _update(self, verdict: list[str]) -> None:
         bundle, release = self._released()

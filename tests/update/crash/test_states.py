@@ -51,6 +51,32 @@ def test_p01_to_p06_any_order_of_steps_leaves_a_whole_model_too():
     assert found.total("states") >= 600
 
 
+def test_p02_a_power_cut_at_any_step_of_a_refresh_never_unsees_what_was_seen(explored):
+    found = explored("--of", "metadata", "--twice", "0.002", "--budget", "1")
+
+    assert not found["bad"], found["violations"][:5]
+    assert found["points"] > 150
+    assert found["states"] > 300
+    assert found["posix"] > 100
+    assert found["doubles"] > 10
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--flaw", "metadata_in_place"),
+        ("--drop", "tuf/[0-9]+.new"),
+    ],
+)
+def test_p02_sets_hold_without_the_floor_and_the_floor_without_sets(explored, words):
+    words = ("--of", "metadata", "--twice", "0", "--budget", "1", *words)
+    alone, neither = explored(*words), explored(*words, "--flaw", "no_floor")
+
+    assert not alone["bad"], alone["violations"][:5]
+    assert neither["bad"]
+    assert "is accepted, not" in "".join(neither["violations"])
+
+
 @pytest.mark.parametrize(
     ("flaw", "harm"),
     [
