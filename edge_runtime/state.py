@@ -62,11 +62,13 @@ def ensure(path: Path) -> None:
 def replace(path: Path, content: bytes) -> None:
     """Write a file whole or not at all: after a power cut it is the old one or the new one.
 
-    Raises OSError, and the old file is then still there.
+    Raises OSError, and the old file is then still there; or the new one, where only its name could
+    not be synchronised.
     """
     fresh = path.with_name(f"{path.name}.new")
-    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     try:
+        fresh.unlink(missing_ok=True)  # of an earlier end, or planted
         with os.fdopen(os.open(fresh, flags, 0o600), "wb") as file:
             file.write(content)
             file.flush()

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import os
+from itertools import count
+from pathlib import Path
+
 import pytest
 
+from edge_runtime import state
 from edge_runtime.update.store import history
 from edge_runtime.update.store.history import Event
 
@@ -39,6 +44,28 @@ def test_any_changed_removed_moved_or_added_line_is_found(tmp_path, line):
     }
     for what, content in others.items():
         assert history.verify(b"".join(content)).broken, what
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (b'"at": 4', b'"at": "4"'),
+        (b'"at": 4', b'"at": 4.0'),
+        (b'"at": 4', b'"at": -4'),
+        (b'"at": 4', b'"at": 4' + b"0" * 30),
+        (b'"trial"', b"{}"),
+        (b'"reason 4"', b"null"),
+        (b'"table": {}', b'"table": 7'),
+    ],
+)
+def test_a_line_that_nobody_could_print_is_none(tmp_path, old, new):
+    lines, heads = written(tmp_path / "h")
+    assert old in lines[-1]
+    last = lines[-1].replace(old, new)
+
+    account = history.verify(b"".join([*lines[:-1], last]))
+
+    assert (len(account.events), account.head, account.torn) == (4, heads[-2], len(last))
 
 
 def test_every_torn_end_is_told_and_gone_on_from(tmp_path):
@@ -96,3 +123,113 @@ def test_a_history_that_is_a_link_is_not_written_to(tmp_path):
         history.append(tmp_path / "h", Event(1, "trial"))
 
     assert (tmp_path / "other").read_text() == "precious"
+
+
+# A history has two files at most.
+
+
+class KilledError(BaseException):
+    """The process ends here; nothing cleans up after it."""
+
+
+@pytest.fixture
+def short(monkeypatch):
+    monkeypatch.setattr(history, "FULL", 1000)
+
+
+def test_a_full_history_is_renamed_once_and_the_chain_goes_on(tmp_path, short):
+    path = tmp_path / "history.jsonl"
+    _, heads = written(path, 50)
+
+    account = history.read(path)
+
+    assert {found.name for found in tmp_path.iterdir()} == {"history.jsonl", "history.1.jsonl"}
+    assert all(found.stat().st_size < 1200 for found in tmp_path.iterdir())
+    assert all(found.stat().st_mode & 0o777 == 0o600 for found in tmp_path.iterdir())
+    told = [one.at for one in account.events if one.event == "trial"]
+    assert told == list(range(told[0], 50))
+    assert 0 < told[0] < 50
+    (first, gone), (second, before) = (
+        (number, one.reason)
+        for number, one in enumerate(account.events)
+        if one.event == history.CONTINUED
+    )
+    assert (first, gone) == (0, account.gone)
+    assert before == f"after {second} lines"
+    assert (account.broken, account.head) == ("", heads[-1])
+    assert history.end(path).head == heads[-1]
+
+
+@pytest.mark.parametrize("name", ["history.jsonl", "history.1.jsonl"])
+def test_a_changed_cut_or_missing_file_of_the_two_is_found(tmp_path, short, name):
+    path = tmp_path / "history.jsonl"
+    written(path, 50)
+    hurt = tmp_path / name
+    lines = hurt.read_bytes().splitlines(keepends=True)
+    for number in range(len(lines) - (name == "history.jsonl")):  # its end is the journal's to know
+        hurt.write_bytes(b"".join([*lines[:number], *lines[number + 1 :]]))
+        assert history.read(path).broken, number
+        edited = lines[number].replace(b'"at": ', b'"at": 1')
+        hurt.write_bytes(b"".join([*lines[:number], edited, *lines[number + 1 :]]))
+        assert history.read(path).broken, number
+    hurt.write_bytes(b"".join(lines))
+    assert not history.read(path).broken
+    if name == "history.1.jsonl":
+        hurt.unlink()
+        assert history.read(path).broken == "history.1.jsonl is missing"
+
+
+@pytest.mark.parametrize("torn", [b"", b'{"bef', b"\xa5" * 30])
+def test_a_process_that_is_killed_between_any_two_steps_of_a_renaming_breaks_nothing(
+    tmp_path, short, torn, monkeypatch
+):
+    for number in count(1):
+        path = tmp_path / str(number) / "history.jsonl"
+        path.parent.mkdir()
+        _, heads = written(path, 7)
+        assert path.stat().st_size > 1000
+        with path.open("ab") as file:
+            file.write(torn)
+        done = 0
+
+        def counted(act, number=number):
+            def acted(*words, **more):
+                nonlocal done
+                done += 1
+                if done == number:
+                    raise KilledError
+                return act(*words, **more)
+
+            return acted
+
+        with monkeypatch.context() as patch:
+            for where, name in ((Path, "replace"), (state, "settle"), (os, "open"), (os, "fsync")):
+                patch.setattr(where, name, counted(getattr(where, name)))
+            try:
+                history.append(path, Event(7, "trial"))
+                ended = True
+            except KilledError:
+                ended = False
+        between = history.read(path)
+        assert (between.broken, history.end(path).head) == ("", between.head)
+        assert heads[-1] in between.hashes
+        history.append(path, Event(8, "trial"))
+        after = history.read(path)
+        told = [one.at for one in after.events if one.event == "trial"]
+        assert (after.broken, after.torn, after.gone) == ("", 0, "")
+        assert told in ([*range(9)], [*range(7), 8])
+        assert history.older(path).exists()
+        if ended:
+            break
+    assert number > 8
+
+
+def test_what_a_killed_process_wrote_is_on_the_disk_before_anything_builds_on_it(
+    tmp_path, monkeypatch
+):
+    _, heads = written(tmp_path / "h")
+    synced = []
+    monkeypatch.setattr(os, "fsync", lambda descriptor: synced.append(os.fstat(descriptor).st_ino))
+
+    assert history.end(tmp_path / "h").head == heads[-1]
+    assert synced == [(tmp_path / "h").stat().st_ino]

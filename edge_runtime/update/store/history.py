@@ -3,6 +3,8 @@
 Each line is a JSON object that holds the sha256 of the line before it, and the journal as it then
 was: a lost journal is found there. A power cut may leave half a line at the end, or noise in its
 place. The next line then says so: it follows the last whole one, and counts the bytes between.
+A full file is renamed, over the one before it; the first line of the next one says so, and follows
+the last line of the renamed one: the chain goes on.
 The chain shows a change to anybody who kept a later hash (`Account.head`, for example published);
 who may write the file can also write another chain.
 """
@@ -13,7 +15,8 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,8 +26,11 @@ from . import journal_file
 from .journal import Journal
 
 TORN = "torn"  # the event of a line that follows what a power cut left
+CONTINUED = "continued"  # of the first line of a file that follows a full one
+FULL = 1 << 20  # bytes, from which on a file is renamed
 _SPOILT = b"!\n"  # ends what was left, so that it is no line even where only its end was lost
-_TAIL = 1 << 14  # bytes; a line has some 700, with a full quarantine 6,000
+_LATEST = 1 << 38  # a moment that still has a date
+_TAIL = 1 << 14  # bytes; a line has some 700, with a full quarantine up to 20,000
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +61,12 @@ class Account:
     hashes: frozenset[str]  # of all lines
 
     @property
+    def gone(self) -> str:
+        """Of lines too old to be kept, such as "after 1500 lines"; "" when all are there."""
+        first = next(iter(self.events), None)
+        return first.reason if first is not None and first.event == CONTINUED else ""
+
+    @property
     def last(self) -> Journal | None:
         """The latest journal that it holds."""
         known = (one.journal for one in reversed(self.events))
@@ -67,24 +79,35 @@ class _Line(NamedTuple):
     event: Event
 
 
+def older(path: Path) -> Path:
+    """Where a full history lies."""
+    return path.with_suffix(f".1{path.suffix}")
+
+
 def read(path: Path) -> Account:
-    """Read and verify; a missing file is an empty history. Raises OSError."""
-    try:
-        return verify(path.read_bytes())
-    except FileNotFoundError:
-        return verify(b"")
+    """Read and verify both files; a missing one is empty. Raises OSError."""
+    before = _content(older(path))
+    account = verify(before, _content(path))
+    if account.gone and not before:
+        return replace(account, broken=f"{older(path).name} is missing")
+    return account
 
 
 def end(path: Path) -> Account:
-    """The same of the last lines only: what a start needs. Raises OSError."""
-    try:
-        with path.open("rb", buffering=0) as file:
-            return _end(file)
-    except FileNotFoundError:
-        return verify(b"")
+    """The same of the last lines only, which are on the disk then: the next one builds on them.
+
+    (Whoever wrote them may have been killed before that.) Raises OSError.
+    """
+    content = b""
+    with suppress(FileNotFoundError), path.open("rb") as file:
+        os.fsync(file.fileno())
+        file.seek(max(0, file.seek(0, os.SEEK_END) - _TAIL))
+        content = file.read()
+    account = verify(content, whole=len(content) < _TAIL)
+    return account if account.events else read(path)
 
 
-def verify(content: bytes, *, whole: bool = True) -> Account:
+def verify(*parts: bytes, whole: bool = True) -> Account:
     """Follow the chain; a break is told, and what comes after it followed again.
 
     Without `whole` it begins somewhere in the middle, and the first line is taken as it is.
@@ -93,13 +116,14 @@ def verify(content: bytes, *, whole: bool = True) -> Account:
     hashes: list[str] = []
     head = broken = ""
     skipped = 0
-    for number, raw in enumerate(content.splitlines(keepends=True), start=1):
+    lines = (raw for part in parts for raw in part.splitlines(keepends=True))
+    for number, raw in enumerate(lines, start=1):
         line = _parsed(raw)
         if line is None:
             skipped += len(raw)
             continue
-        follows = (line.before, line.skipped) == (head, skipped) or not (whole or events)
-        if not follows and not broken:
+        first = not events and (not whole or line.event.event == CONTINUED)
+        if not first and (line.before, line.skipped) != (head, skipped) and not broken:
             broken = f"line {number} does not follow the one before it"
         events.append(line.event)
         head, skipped = _hash(raw), 0
@@ -109,10 +133,11 @@ def verify(content: bytes, *, whole: bool = True) -> Account:
 
 def append(path: Path, event: Event) -> str:
     """Add a line, which is on the disk when this returns; gives its hash. Raises OSError."""
-    flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
+    _make_way(path, event.at)
+    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
     new = not path.exists()
-    with os.fdopen(os.open(path, flags, 0o600), "r+b", buffering=0) as file:
-        account = _end(file)
+    with os.fdopen(os.open(path, flags, 0o600), "ab", buffering=0) as file:
+        account = end(path)
         head = account.head
         if account.torn:
             left = account.torn + len(_SPOILT)
@@ -128,15 +153,23 @@ def append(path: Path, event: Event) -> str:
     return _hash(line)
 
 
-def _end(file: Any) -> Account:
-    size = file.seek(0, os.SEEK_END)
-    start = max(0, size - _TAIL)
-    file.seek(start)
-    account = verify(file.read(), whole=start == 0)
-    if start and not account.events:  # a very long torn end
-        file.seek(0)
-        account = verify(file.read())
-    return account
+def _make_way(path: Path, at: int) -> None:
+    """Rename a full file and begin the next, which is there with its first line or not at all."""
+    with suppress(FileNotFoundError):
+        if path.lstat().st_size >= FULL:
+            path.replace(older(path))
+            state.settle(path.parent)
+    if not path.exists() and older(path).exists():  # also when that was cut off here
+        full = read(path)
+        after = Event(at, CONTINUED, f"after {len(full.events)} lines")
+        state.replace(path, _line(after, full.head, full.torn))
+
+
+def _content(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return b""
 
 
 def _line(event: Event, before: str, skipped: int) -> bytes:
@@ -150,10 +183,13 @@ def _parsed(raw: bytes) -> _Line | None:
         values = json.loads(raw.decode())
         if _text(values) != raw:
             return None
-        before, skipped = values.pop("before"), values.pop("skipped")
-        return _Line(before, skipped, Event(**values))
+        line = _Line(values.pop("before"), values.pop("skipped"), Event(**values))
     except (ValueError, TypeError, AttributeError, LookupError, RecursionError):
         return None
+    event = line.event
+    words = (line.before, event.event, event.reason)
+    right = type(event.at) is int and 0 <= event.at < _LATEST and isinstance(event.table, dict)
+    return line if right and all(isinstance(word, str) for word in words) else None
 
 
 def _text(values: Mapping[str, Any]) -> bytes:

@@ -12,6 +12,8 @@ from pathlib import Path
 
 from edge_runtime.errors import UpdateError
 
+from . import tree
+
 _PAUSE_S = 0.02
 
 
@@ -26,7 +28,7 @@ class Lock:
 
     @contextmanager
     def hold(self, wait_s: float = 0.0) -> Iterator[None]:
-        """Raises UpdateError("busy") when another has it for longer than this, OSError."""
+        """Raises UpdateError("busy") when another has it for longer than this, or "disk"."""
         until = time.monotonic() + wait_s
         if not self._thread.acquire(timeout=wait_s):
             raise self._busy()
@@ -45,8 +47,8 @@ class Lock:
 
     def _taken(self, until: float) -> int:
         flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-        descriptor = os.open(self._path, flags, 0o600)
-        with ExitStack() as unless_taken:
+        with tree.told_as(str(self._path)), ExitStack() as unless_taken:
+            descriptor = os.open(self._path, flags, 0o600)
             unless_taken.callback(os.close, descriptor)
             self._wait(descriptor, until)
             unless_taken.pop_all()

@@ -77,14 +77,12 @@ def kept(journal: Journal) -> frozenset[str]:
     return frozenset(model.digest for model in models if model is not None and model.digest)
 
 
-def rebuilt(known: Journal | None, found: Links, seen: Seen) -> Journal:
+def rebuilt(known: Journal | None, found: Links, is_whole: Callable[[str], bool]) -> Journal:
     """In place of a journal that is lost: the last that the history holds, else from the links."""
     if known is not None:
         return replace(known, reason="journal-lost")
-    models = [Installed(digest) for digest in found if digest and digest in seen.slots]
-    whole = [model for model in models if seen.is_whole(model.digest)]
-    active = whole[0] if whole else FACTORY
-    return Journal(active=active, reason="journal-lost")
+    whole = (Installed(digest) for digest in found if digest and is_whole(digest))
+    return Journal(active=next(whole, FACTORY), reason="journal-lost")
 
 
 def _resumed(journal: Journal, slots: frozenset[str]) -> Journal:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
+from edge_runtime import state
 from edge_runtime.errors import ConfigError, UpdateError
 
 from . import recover, tree
@@ -17,6 +19,7 @@ from .lock import Lock
 from .slots import Slots
 
 WAIT_S = 10.0  # for another process to finish a change of the journal
+_FETCHED = ("fetching", "staged")  # the bundle is still needed
 
 log = logging.getLogger(__name__)
 
@@ -67,12 +70,11 @@ class Shelf:
 
     def collect(self) -> None:
         """Remove slots that nothing needs, and what lies in staging unless it is being fetched."""
-        if self.slots.links() != recover.links(self.journal):
-            return  # what a link leads to stays
+        keep = recover.kept(self.journal) | set(self.slots.links())
         with suppress(UpdateError), self.updating.hold():  # else another process is at work there
-            fetched = self.journal.candidate if self.journal.state == "fetching" else None
+            fetched = self.journal.candidate if self.journal.state in _FETCHED else None
             try:
-                self.slots.collect(recover.kept(self.journal))
+                self.slots.collect(keep)
                 self.slots.sweep(fetched.digest if fetched else "")
             except OSError as exc:
                 log.warning("%s: something is left to remove: %s", self.folder, exc)
@@ -108,8 +110,11 @@ class Shelf:
                 alone = True
             except UpdateError:
                 alone = False
-            before, lost = self._known()
+            before, lost = self._known(self.slots.is_whole)
             if not lost:
+                state.settle(self.folder)  # whoever renamed it may have ended before this
+                self.journal = before
+                self.collect()  # what follows needs room
                 self.books.catch_up(before)
             plan = self._plan(before, alone=alone)
             self.journal = plan.journal
@@ -120,25 +125,41 @@ class Shelf:
             raise self._nothing()
 
     def _look(self) -> None:
-        plan = self._plan(self._known()[0], alone=False)
+        """Change nothing; what cannot be read is not there."""
+
+        def is_whole(digest: str) -> bool:
+            with suppress(OSError):
+                return self.slots.is_whole(digest)
+            return False
+
+        try:
+            known, _ = self._known(is_whole)
+        except OSError:
+            known = recover.rebuilt(None, self.slots.links(), is_whole)
+        seen = recover.Seen(recover.kept(known), is_whole, self._has_factory(), alone=False)
+        plan = recover.plan(known, seen)
         self.journal = plan.journal
         if plan.lost:
             raise self._nothing()
 
-    def _known(self) -> tuple[Journal, bool]:
-        """The journal; where it is lost, one made from the history or the links, and True."""
+    def _known(self, is_whole: Callable[[str], bool]) -> tuple[Journal, bool]:
+        """The journal; where it is lost, one made from the history or the links, and True.
+
+        Raises OSError where it cannot be read now and may be whole.
+        """
         try:
             return self.books.read(), False
         except DamagedError as exc:
             log.error("%s: the journal is lost: %s", self.folder, exc)  # noqa: TRY400 - told whole
-            last = self.books.account().last
-            return recover.rebuilt(last, self.slots.links(), self._seen()), True
-
-    def _seen(self, *, alone: bool = True) -> recover.Seen:
-        return recover.Seen(self.slots.known(), self.slots.is_whole, self.factory.exists(), alone)
+            return recover.rebuilt(self.books.last(), self.slots.links(), is_whole), True
 
     def _plan(self, journal: Journal, *, alone: bool = True) -> recover.Plan:
-        return recover.plan(journal, self._seen(alone=alone))
+        slots = self.slots
+        seen = recover.Seen(slots.known(), slots.is_whole, self._has_factory(), alone)
+        return recover.plan(journal, seen)
+
+    def _has_factory(self) -> bool:
+        return os.path.exists(self.factory)  # noqa: PTH110 - no error where it cannot be looked at
 
     def _carry_out(self, plan: recover.Plan, event: str) -> None:
         for digest in plan.aside:
@@ -150,6 +171,6 @@ class Shelf:
 
     def _nothing(self) -> ConfigError:
         return ConfigError(
-            f"{self.factory}: the factory model is missing, and no model of an update in "
-            f"{self.folder} is whole; copy the model again"
+            f"{self.factory}: the factory model is missing or not ours to read, and no model of an "
+            f"update in {self.folder} is whole; copy the model again"
         )

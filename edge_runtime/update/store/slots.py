@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import errno
+import logging
 import os
 import re
 import secrets
+import stat
 from pathlib import Path
 
 from edge_runtime import state
@@ -17,7 +18,8 @@ from .recover import Links
 KEEP_ASIDE = 2  # damaged slots that are kept for whoever wants to know why
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
-_GONE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EIO, errno.EISDIR})
+
+log = logging.getLogger(__name__)
 
 
 class Slots:
@@ -30,11 +32,17 @@ class Slots:
         self._aside = folder / "aside"
 
     def make(self) -> None:
-        """Raises ConfigError where they cannot be, or where a link stands in their place."""
+        """Raises ConfigError where they cannot be, are links, or another user's."""
         for path in (self.folder, self._slots, self.staging, self._aside):
             state.ensure(path)
-            if path.is_symlink():
+            facts = path.lstat()
+            if stat.S_ISLNK(facts.st_mode):
                 raise ConfigError(f"{path}: is a link; an update store holds real folders only")
+            if facts.st_uid != os.geteuid():
+                raise ConfigError(f"{path}: belongs to user {facts.st_uid}; run this as that user")
+            if facts.st_mode & 0o022:
+                log.warning("%s: others could write here; now its owner alone", path)
+                path.chmod(0o700)
 
     def path(self, digest: str) -> Path:
         return self._slots / digest
@@ -56,7 +64,7 @@ class Slots:
         except VerificationError:
             return False
         except OSError as exc:
-            if exc.errno in _GONE:
+            if tree.is_gone(exc):
                 return False
             raise
 
@@ -71,6 +79,7 @@ class Slots:
         """
         if digest in self.known() and self.is_whole(digest):
             tree.remove(laid_out)
+            state.settle(self._slots)  # whoever moved it there may have ended before this
             return
         self.set_aside(digest)
         tree.move(laid_out, self.path(digest))

@@ -102,6 +102,7 @@ def rolled_back(journal: Journal, reason: str, *, quarantine: bool = True) -> Jo
 
 def dropped(journal: Journal, reason: str) -> Journal:
     """Without the candidate, which is lost and may be fetched again."""
+    _candidate(journal, "fetching", "staged", "verified", "validated")
     return replace(journal, state="idle", candidate=None, approved=False, starts=0, reason=reason)
 
 

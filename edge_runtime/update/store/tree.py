@@ -15,6 +15,10 @@ from edge_runtime import state
 from edge_runtime.errors import DownloadError, UpdateError, VerificationError
 
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+_GONE = frozenset({
+    errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EISDIR,
+    errno.EIO, errno.EUCLEAN, errno.EBADMSG,  # a bad block; what file systems call damage
+})  # fmt: skip
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
 _MAKE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -86,12 +90,17 @@ def told_as(what: str) -> Iterator[None]:
     try:
         yield
     except OSError as exc:
-        cause = (exc.strerror or str(exc)).lower()
+        cause = f"{exc.filename or what}: {(exc.strerror or str(exc)).lower()}"
         if is_full(exc):
-            message = f"{what}: {cause}; free some and try again: the model in use is untouched"
+            message = f"{cause}; free some and try again: the model in use is untouched"
             raise DownloadError(message, reason="no-space") from exc
-        raise UpdateError(f"{what}: {exc.filename or ''}: {cause}", reason="disk") from exc
+        raise UpdateError(f"{cause}: the model in use is untouched", reason="disk") from exc
 
 
 def is_full(error: OSError) -> bool:
     return error.errno in _FULL
+
+
+def is_gone(error: OSError) -> bool:
+    """Missing, damaged, or another thing than it was: no later try would read it."""
+    return error.errno in _GONE

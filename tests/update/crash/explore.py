@@ -9,20 +9,22 @@ on purpose, `--drop` takes one sync out of what was recorded: the check must the
 from __future__ import annotations
 
 import argparse
+import copy
 import json
 import logging
 import re
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from random import Random
 from typing import Any
 
+from edge_runtime.update.store import history
+
 from ...crash.explore import shared_memory
 from ...crash.recorder import Kind, Operation, read, recorder
-from ...crash.states import states
+from ...crash.states import as_killed, states
 from .disk import Disk, Tree
 from .flaws import FLAWS
 from .found import put
@@ -33,7 +35,7 @@ BUDGET = 3000  # states of one life, double faults not counted
 TWICE = 40  # states of one recovery
 CANONICAL = -1  # its seed
 ENOUGH = 50  # bad checks, after which a life is not looked at any more
-NEAR = 120  # operations after a sync that is left out
+NEAR = 160  # operations after a sync that is left out
 LIVES = {"store": Life, "metadata": MetadataLife}
 
 
@@ -46,6 +48,7 @@ class Tally:
         self.posix = 0  # states that only a disk without ordered names could leave
         self.points = 0  # operations after which the power was cut
         self.doubles = 0  # of the states, those after a cut in a recovery
+        self.kills = 0  # processes killed, with the power cut in the next one
         self.bad = 0  # checks that failed
         self.violations: list[str] = []
 
@@ -66,7 +69,9 @@ class Cuts:
                    first: int = 0) -> None:  # fmt: skip
         """Check at most `most` states after each operation, and cut recoveries of some of them.
 
-        With `first`, only some operations from there on.
+        After some operations the process is killed instead, and the power cut in the next start:
+        what was written and not synchronised is still there then, and still not sure. With `first`,
+        only some operations from there on.
         """
         promise: Any = self._life.promises[0]
         for number, operation in enumerate(log[: first + NEAR if first else None]):
@@ -83,19 +88,22 @@ class Cuts:
                 new = self._check(state.files, promise, where)
                 self._tally.posix += new and state.kind == "posix"
                 if new and self._random.random() < twice:
-                    self._again(state.files, promise, where)
+                    sure = Disk(str(self._life.home), state.files)
+                    self._again(sure, state.files, promise, where)
+            if self._random.random() < 2 * twice:
+                self._tally.kills += 1
+                tree = as_killed(disk).files  # type: ignore[arg-type]
+                self._again(copy.deepcopy(disk), tree, promise, f"killed after {number}")
 
-    def _again(self, tree: Tree, promise: Any, where: str) -> None:
-        """Cut the recovery of a state as well."""
-        home = self._life.home
+    def _again(self, disk: Disk, tree: Tree, promise: Any, where: str) -> None:
+        """Start on a tree, and cut the power in that; `disk` knows what of it is sure."""
+        home, before = self._life.home, self._tally.states
         put(home, tree)
-        log = _recorded(home, lambda: self._life.start(home))
-        if log:
-            before = self._tally.states
-            for number, disk in _followed(Disk(str(home), tree), log):
+        for number, operation in enumerate(_recorded(home, lambda: self._life.start(home))):
+            if disk.apply(operation):
                 for state in states(disk, TWICE, self._random):  # type: ignore[arg-type]
                     self._check(state.files, promise, f"{where}, then recovery {number}")
-            self._tally.doubles += self._tally.states - before
+        self._tally.doubles += self._tally.states - before
 
     def _check(self, tree: Tree, promise: Any, where: str) -> bool:
         """Whether the state is a new one."""
@@ -112,12 +120,6 @@ class Cuts:
             if len(self._tally.violations) < 20:
                 self._tally.violations.append(f"{where}: {wrong[:3]}"[:500])
         return new
-
-
-def _followed(disk: Disk, log: list[Operation]) -> Iterator[tuple[int, Disk]]:
-    for number, operation in enumerate(log):
-        if disk.apply(operation):
-            yield number, disk
 
 
 def _recorded(home: Path, act) -> list[Operation]:
@@ -171,6 +173,7 @@ def main() -> int:
     for flaw in options.flaw:
         FLAWS[flaw]()
     logging.disable(logging.CRITICAL)
+    history.FULL = 2500  # every life has an older part
     first, _, last = options.seeds.partition(":")
     for seed in range(int(first), int(last)):
         started = time.perf_counter()

@@ -9,12 +9,13 @@ import os
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from types import SimpleNamespace
 
 from edge_runtime import state
 from edge_runtime.update.remote import floors
 from edge_runtime.update.remote.floors import Floor
 from edge_runtime.update.remote.sets import Sets
-from edge_runtime.update.store import recover
+from edge_runtime.update.store import recover, shelf
 from edge_runtime.update.store.books import Books
 from edge_runtime.update.store.journal import Journal
 from edge_runtime.update.store.shelf import Shelf
@@ -95,6 +96,11 @@ def no_syncs_of_names() -> None:
     state.settle = lambda path: None
 
 
+def no_sync_at_start() -> None:
+    """A start takes for sure what it reads, though whoever wrote it was killed before its sync."""
+    shelf.state = SimpleNamespace(settle=lambda path: None)
+
+
 def no_floor() -> None:
     """What was seen lies in the metadata themselves, and nowhere else."""
     floors.keep = floors.copy = lambda path, floor: None
@@ -125,6 +131,7 @@ FLAWS: dict[str, Callable[[], None]] = {
     made.__name__: made
     for made in (
         link_before_journal, collect_before_journal, history_before_journal, journal_in_place,
-        link_in_two_steps, previous_is_not_kept, no_syncs_of_names, no_floor, metadata_in_place,
+        link_in_two_steps, previous_is_not_kept, no_syncs_of_names, no_sync_at_start, no_floor,
+        metadata_in_place,
     )
 }  # fmt: skip

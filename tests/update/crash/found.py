@@ -114,7 +114,7 @@ def _faults(tree: Tree, journal: Journal, models: dict[str, Files]) -> list[str]
         faults.append("the journal was lost")
     if _names(tree, "aside"):
         faults.append("a slot was taken for damaged")
-    account = history.verify(tree.get("history.jsonl", b""))
+    account = history.verify(tree.get("history.1.jsonl", b""), tree.get("history.jsonl", b""))
     if account.broken or account.torn:
         faults.append(f"history: {account.broken or 'torn'}")
     previous = journal.previous.digest if journal.previous else ""

@@ -39,6 +39,7 @@ def test_p01_to_p06_a_power_cut_at_any_step_of_an_update_leaves_a_whole_model(ex
     assert found["states"] > 1_000
     assert found["posix"] > 300
     assert found["doubles"] > 100
+    assert found["kills"] > 10
 
 
 def test_p01_to_p06_any_order_of_steps_leaves_a_whole_model_too():
@@ -85,6 +86,7 @@ def test_p02_sets_hold_without_the_floor_and_the_floor_without_sets(explored, wo
         ("history_before_journal", "the journal was lost"),
         ("journal_in_place", "the journal was lost"),
         ("link_in_two_steps", "the link leads to nothing"),
+        ("no_syncs_of_names", "the journal was lost"),
         ("previous_is_not_kept", "is needed, not whole"),
     ],
 )
@@ -93,6 +95,13 @@ def test_p03_p04_p06_steps_in_another_order_are_found_to_do_harm(explored, flaw,
 
     assert found["bad"]
     assert harm in "".join(found["violations"])
+
+
+def test_p15_a_start_that_trusts_what_a_killed_process_did_not_sync_is_found_to_do_harm(explored):
+    found = explored("--flaw", "no_sync_at_start", "--twice", "0.03", "--budget", "1")
+
+    assert found["bad"]
+    assert all(text.startswith("killed") for text in found["violations"])
 
 
 @pytest.mark.parametrize(
