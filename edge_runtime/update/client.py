@@ -84,8 +84,8 @@ class Client:
         """What `apply` would do. Raises UpdateError, ConfigError."""
         with self._store.lock():
             self._store.open()
-            metadata, wanted = self._refreshed()
-            return self._found(metadata, wanted)
+            metadata = self._refreshed()
+            return self._found(metadata, self._wanted())
 
     def apply(self, progress: Progress) -> Applied:
         """Bring the next release as far as "validated".
@@ -99,11 +99,12 @@ class Client:
         with self._store.lock():
             self._store.open()
             self.settle()
-            metadata, wanted = self._refreshed()
+            metadata = self._refreshed()
+            self._withdraw(metadata.releases)  # whatever a fleet server says, or does not
+            wanted = self._wanted()
             if wanted is not None and wanted.cancel:
                 self._cancel(wanted.job)
                 wanted = None
-            self._withdraw(metadata.releases)
             if self._store.journal.state == "trial":
                 return Applied(self._store.journal, None, "a model is on trial: its verdict first")
             found = self._found(metadata, wanted)
@@ -128,12 +129,16 @@ class Client:
         except DownloadError as exc:
             log.warning("update: the fleet server waits for a verdict: %s", exc)
         else:
-            self._store.reported()
+            if self._store.refresh().job == journal.job:  # another process may be at the next
+                self._store.reported()
 
-    def _refreshed(self) -> tuple[Metadata, Wanted | None]:
+    def _refreshed(self) -> Metadata:
         metadata = self._repository.refresh(self._store.journal.time_floor)
         self._store.raise_time_floor(metadata.proven_time)
-        return metadata, self._engine.wanted() if self._engine else None
+        return metadata
+
+    def _wanted(self) -> Wanted | None:
+        return self._engine.wanted() if self._engine else None
 
     def _found(self, metadata: Metadata, wanted: Wanted | None) -> Found:
         journal, now = self._store.journal, int(time.time())
@@ -147,11 +152,13 @@ class Client:
     def _why(self, choice: Choice, wanted: Wanted | None) -> str:
         if choice.release is not None:
             return f"{_title(choice.release)} is for this device"
-        if not choice.refused:
-            return "nothing is released" if not wanted else f"{wanted.version}: no signed release"
-        release, word = choice.refused[0]
-        detail = mismatch(release, self._device) if word == "incompatible" else release.revoked
-        return f"{_title(release)}: {word}{f' ({detail})' if detail else ''}"
+        if choice.refused:
+            release, word = choice.refused[0]
+            detail = mismatch(release, self._device) if word == "incompatible" else release.revoked
+            return f"{_title(release)}: {word}{f' ({detail})' if detail else ''}"
+        if wanted is not None and not wanted.cancel:
+            return f"{wanted.version or wanted.counter}: no signed release"
+        return "nothing is released" if self._engine is None else "the fleet server wants nothing"
 
     def _withdraw(self, releases: Iterable[Release]) -> None:
         """Leave what its maker took back, waiting, on trial or in use; so with the one before."""
@@ -166,13 +173,15 @@ class Client:
 
     def _take(self, release: Release, job: str, progress: Progress) -> Applied:
         store, installed = self._store, _of(release)
-        store.room_for(release.length)
-        store.fetching(installed, job)
-        if not self._tell("downloading", _title(release)):
-            return self._dropped(release)
-        part = store.part(release.digest)
-        self._repository.download(release, part, progress)
-        slot = store.stage(part, installed)
+        slot = store.laid_out(installed, job)  # of a call that ended before the gate's verdict
+        if slot is None:
+            store.room_for(release.length)
+            store.fetching(installed, job)
+            if not self._tell("downloading", _title(release)):
+                return self._dropped(release)
+            part = store.part(release.digest)
+            self._repository.download(release, part, progress)
+            slot = store.stage(part, installed)
         if not self._tell("installing", "the gate"):
             return self._dropped(release)
         report = self._gate(slot, store.path_of(store.journal.live))

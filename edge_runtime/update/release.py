@@ -73,8 +73,10 @@ def read(path: str, digest: str, length: int, custom: object) -> Release:
     if missing := _NEEDED - set(facts):
         raise _malformed(path, f"says no {', '.join(sorted(missing))}")
     values = {key: _value(path, key, value) for key, value in facts.items()}
-    percent = values.pop("basis_points", 0) / 100
-    made = Release(path=path, digest=digest, length=length, percent=percent, **values)
+    hundredths = values.pop("basis_points", 0)
+    if not 0 <= hundredths <= 10_000:
+        raise _malformed(path, f"basis_points is {hundredths}")
+    made = Release(path=path, digest=digest, length=length, percent=hundredths / 100, **values)
     _check(made)
     return made
 
@@ -97,9 +99,9 @@ def _check(made: Release) -> None:
             ("name", WORD.fullmatch(made.name)),
             ("version", WORD.fullmatch(made.version)),
             ("counter", made.counter > 0),
-            ("percent", 0 <= made.percent <= 100),
             ("min_memory_mb", made.min_memory_mb >= 0),
             ("min_version", not made.min_version or _NUMBERS.match(made.min_version)),
+            ("min_version", len(made.min_version) <= 100),
             ("not_before", made.not_before >= 0),
         )
         if not right
@@ -128,4 +130,4 @@ _NEEDED = frozenset({"name", "version", "counter", "task", "formats"})
 
 
 def _malformed(path: str, why: str) -> VerificationError:
-    return VerificationError(f"target {path!r}: {why}", reason="malformed")
+    return VerificationError(f"target {path!r}: {why[:200]}", reason="malformed")

@@ -56,7 +56,8 @@ def client(config: RunConfig, mirrors: tuple[str, ...] = ()) -> Client:
     update, kept = _update(config), store(config)
     board = profile.load(config.board) if config.board else profile.detect()
     known = device(config, board.name)
-    fetcher = Fetcher(ca_file=Path(update.ca_file) if update.ca_file else None)
+    ca_file = Path(update.ca_file) if update.ca_file else None
+    fetcher = Fetcher(ca_file=ca_file, waits=kept.folder / "waits.json")
     repository = Repository(
         kept.folder / "tuf", _root(update), mirrors or update.repository, fetcher
     )

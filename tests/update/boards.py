@@ -21,7 +21,7 @@ from .repository import Repository
 from .servers import Server
 
 BUNDLE = random.Random(1).randbytes(200_000)
-WANTED = Wanted(len(BUNDLE), hashlib.sha256(BUNDLE).hexdigest())
+WANTED = Wanted(len(BUNDLE), {"sha256": hashlib.sha256(BUNDLE).hexdigest()})
 QUICK = Limits(connect_s=5, metadata_s=1.0, rate=1000, window_s=0.5)  # a drip gives 25 in that
 DAY = 86_400
 

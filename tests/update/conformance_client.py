@@ -63,14 +63,14 @@ def _act(given: argparse.Namespace, fetcher: Fetcher) -> None:
     trusted, target = trust.find(device, url, given.target_name)
     if target is None:
         raise VerificationError(f"no target {given.target_name!r}", reason="not-found")
-    digest, prefix = target.hashes.get("sha256", ""), next(iter(target.hashes.values()))
+    prefix = next(iter(target.hashes.values()))
     folder, slash, name = target.path.rpartition("/")
     path = f"{folder}{slash}{prefix}.{name}" if trusted.root.consistent_snapshot else target.path
     to = given.target_dir / quote(target.path, safe="")
-    wanted = Wanted(target.length, digest)
-    part = given.metadata_dir / "kept" / f"{digest}.part"
+    wanted = Wanted(target.length, target.hashes)
+    part = given.metadata_dir / "kept" / f"{prefix}.part"
     if to.exists():
-        shutil.copyfile(to, part)  # the right bytes already, or the start of no transfer
+        shutil.copy2(to, part)  # the right bytes already (then of their old date), or none
     bring(wanted, [join(given.target_base_url.rstrip("/") + "/", path)], part, fetcher=fetcher)
     part.replace(to)
 

@@ -370,11 +370,13 @@ def test_strange_names_of_roles_are_quoted(client, server, repository, name):
     }
 
 
-def add(repository: Repository, name: str, content: bytes) -> None:
-    target = TargetFile.from_data(name, content, ["sha256"])
+def add(repository: Repository, name: str, content: bytes, *kinds: str) -> TargetFile:
+    target = TargetFile.from_data(name, content, [*kinds] or ["sha256"])
     repository.targets.targets[name] = target
     folder, slash, base = name.rpartition("/")
-    repository.files[f"targets/{folder}{slash}{target.hashes['sha256']}.{base}"] = content
+    for digest in target.hashes.values():
+        repository.files[f"targets/{folder}{slash}{digest}.{base}"] = content
+    return target
 
 
 @pytest.mark.parametrize("name", ["a.txt", "path/to/a.txt", "a b.txt", "\u00e9.txt"])
@@ -394,6 +396,18 @@ def test_a_target_that_changed_takes_the_place_of_the_old_one(client, repository
         repository.publish()
         assert client.download("a.txt") == 0
         assert [path.read_bytes() for path in client.targets.iterdir()] == [content]
+
+
+@pytest.mark.parametrize("kinds", [["sha512"], ["sha512", "sha256"]])
+@pytest.mark.parametrize("right", [True, False])
+def test_every_hash_that_was_signed_must_be_right(client, repository, kinds, right):
+    target = add(repository, "a.txt", b"content", *kinds)
+    if not right:  # its name, which is the first hash, stays
+        target.hashes[kinds[-1]] = "0" * len(target.hashes[kinds[-1]])
+        repository.files[f"targets/{target.hashes[kinds[0]]}.a.txt"] = b"content"
+    repository.publish()
+
+    assert client.download("a.txt") == (0 if right else 1)
 
 
 def test_a_target_that_was_substituted_is_refused(client, server, repository):

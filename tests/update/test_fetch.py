@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import errno
 import functools
 import http.server
 import os
 import signal
 import socket
+import struct
 import threading
 import time
 from pathlib import Path
 
 import pytest
 
-from edge_runtime.errors import BadOptionError, DownloadError
+from edge_runtime.errors import ConfigError, DownloadError
 from edge_runtime.update.remote import mirrors
 from edge_runtime.update.remote.download import bring
 from edge_runtime.update.remote.fetch import Fetcher
@@ -69,10 +71,21 @@ def test_tls_that_cannot_be_verified_is_refused(part, tmp_path, fault):
 
 @pytest.mark.parametrize(
     "mirror",
-    ["http://example.com/", "ftp://example.com/", "https://", "https://u:secret@h/", "file://"],
+    [
+        "http://example.com/",
+        "ftp://example.com/",
+        "https://",
+        "https://u:secret@h/",
+        "https://u:secret/x@h/",
+        "https://models..example.com/",
+        "https://example.com/a b",
+        "https://example.com/\u00e9",
+        "file://",
+        "file://media/stick",
+    ],
 )
 def test_an_address_that_is_not_safe_is_refused(mirror):
-    with pytest.raises(BadOptionError) as caught:
+    with pytest.raises(ConfigError, match="repository") as caught:
         mirrors.address(mirror)
     assert "secret" not in str(caught.value)
 
@@ -81,6 +94,7 @@ def test_addresses_that_are_safe():
     assert mirrors.address("https://h/r") == "https://h/r/"
     assert mirrors.address("http://localhost:1/") == "http://localhost:1/"
     assert mirrors.address("http://[::1]:1") == "http://[::1]:1/"
+    assert mirrors.address("file://localhost/media/x") == "file://localhost/media/x/"
     assert mirrors.address("/media/a stick") == "file:///media/a%20stick/"
 
 
@@ -216,13 +230,33 @@ def test_a_full_disk_is_said_and_no_other_mirror_asked(part, server):
     caught = failure(full, server, server)
 
     assert (type(caught), caught.reason) == (DownloadError, "no-space")
+    assert str(caught).startswith("/dev/full: ")
     assert len(server.requests) == 1
 
 
-def test_a_pipe_on_a_stick_does_not_block(tmp_path, part):
-    os.mkfifo(tmp_path / "b")
+@pytest.mark.parametrize(("code", "reason"), [(errno.ENOSPC, "no-space"), (errno.EIO, "disk")])
+def test_a_disk_that_gives_way_at_the_last_moment_is_said(part, server, monkeypatch, code, reason):
+    """Where space is found late (btrfs, quotas, a network's disk) fsync is who says so."""
+
+    def fsync(_descriptor):
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(os, "fsync", fsync)
+
+    caught = failure(part, server, server)
+
+    assert (type(caught), caught.reason) == (DownloadError, reason)
+    assert str(caught).startswith(f"{part}: ")
+    assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir])
+def test_a_pipe_or_a_folder_on_a_stick_is_no_file(tmp_path, part, make):
+    make(tmp_path / "b")
+    open_before = len(list(Path("/proc/self/fd").iterdir()))
 
     assert failure(part, (tmp_path / "b").as_uri()).reason == "not-found"
+    assert len(list(Path("/proc/self/fd").iterdir())) == open_before
 
 
 def test_a_resumed_file_of_a_stick(tmp_path, part):
@@ -256,6 +290,29 @@ def test_a_kept_connection_that_the_server_closed_is_made_anew(server):
         server.well()
         assert fetcher.read(f"{server.url}b", WANTED.length, time.monotonic() + 30) == BUNDLE
         assert server.connections == 2
+
+
+def test_a_kept_connection_of_tls_that_was_reset_is_made_anew(tmp_path):
+    """As balancers do with what was idle for too long; here between metadata and bundle."""
+    was_read, is_gone = threading.Event(), threading.Event()
+
+    def and_reset(handler, content):
+        ignoring_range(handler, content)
+        was_read.wait(10)
+        with socket.socket(fileno=handler.connection.detach()) as plain:
+            plain.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        handler.close_connection = True
+        is_gone.set()
+
+    with Server({"b": BUNDLE}, certificate(tmp_path)) as safe:
+        safe.badly("b", and_reset)
+        with Fetcher(ca_file=tmp_path / "ca.pem") as fetcher:
+            fetcher.read(f"{safe.url}b", WANTED.length, time.monotonic() + 30)
+            was_read.set()
+            assert is_gone.wait(10)
+            safe.well()
+            assert fetcher.read(f"{safe.url}b", WANTED.length, time.monotonic() + 30) == BUNDLE
+        assert safe.connections == 2
 
 
 def test_a_host_that_does_not_exist_is_named(part):

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import errno
+from pathlib import Path
+
 import pytest
 
 from edge_runtime.errors import DownloadError, VerificationError
 from edge_runtime.update.remote import metadata
 from edge_runtime.update.remote.fetch import Fetcher
+from edge_runtime.update.remote.sets import Sets
 
 from .boards import BUNDLE, DAY, Board, fetched, versions
 from .repository import Repository, new_key
@@ -117,6 +121,20 @@ def test_a_moved_repository_keeps_its_root_and_its_floor(board, repository):
         with Server(repository.files) as moved:
             board.refresh(moved)
         assert board.refused(old) == "rollback"
+
+
+def test_a_full_disk_does_not_hide_an_attack(board, server, repository, monkeypatch, caplog):
+    board.refresh(server)
+    repository.publish()
+    name = f"metadata/{repository.snapshot.version}.snapshot.json"
+    repository.files[name] = repository.files[name].replace(b"snapshot", b"snapshoT")
+
+    def full(sets: Sets, made: Path) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Sets, "commit", full)
+    assert board.refused(server) == "mix-and-match"
+    assert "what was seen is not kept: [Errno 28] No space left on device" in caplog.text
 
 
 def test_another_repository_is_none_of_ours(board):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import http.client
 import json
-import socket
 import ssl
 import time
 from collections.abc import Iterator, Mapping
@@ -14,11 +13,12 @@ from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
 from edge_runtime.errors import BadOptionError, DownloadError
+from edge_runtime.update.remote.dial import dial
 from edge_runtime.update.remote.mirrors import allowed
 from edge_runtime.update.remote.pace import Limits, Pace, Wire
 
 BYTES_MAX = 1_000_000  # of an answer
-TIMEOUT_S = 30.0  # to connect, and again from the first byte of ours to the last of theirs
+TIMEOUT_S = 30.0  # from the look-up of the name to the last byte of the answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ class Rest:
     """
 
     def __init__(self, url: str, *, ca_file: str = "", timeout_s: float = TIMEOUT_S) -> None:
-        parts = _parts(url)
+        self._parts = parts = _parts(url)
         self.shown = f"{parts.scheme}://{parts.netloc}"
         self._tls = parts.scheme == "https"
         self._host = parts.hostname or ""
@@ -76,7 +76,7 @@ class Rest:
     def _connected(self) -> Iterator[Any]:
         """A socket as `http.client` uses it, with the deadline in each of its reads and writes."""
         pace = Pace(time.monotonic() + self._timeout_s, Limits(rate=0))
-        with socket.create_connection((self._host, self._port), self._timeout_s) as plain:
+        with dial(self._parts, pace, pace.left_s) as plain:
             if not self._tls:
                 yield _Wire(plain, pace)
                 return

@@ -10,7 +10,7 @@ import errno
 import hashlib
 import logging
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
@@ -31,7 +31,7 @@ class Wanted(NamedTuple):
     """What a file must be."""
 
     length: int  # bytes
-    digest: str  # sha256 in hex
+    hashes: Mapping[str, str]  # by algorithm, as hashlib names it, in hex; all must be right
 
 
 def bring(
@@ -46,25 +46,37 @@ def bring(
 
     Raises:
         VerificationError: "hash" or "oversize", when no URL gave the right bytes.
-        DownloadError: they could not be had now; what came is kept for the next time.
+        DownloadError: they could not be had now, or this disk takes or gives none ("no-space",
+            "disk"); what came is kept for the next time.
     """
-    with _opened(part) as file:
-        for _ in range(_PASSES):
-            before = _held(file)
-            failures: list[UpdateError] = []
-            for url in urls:
-                try:
-                    _from_one(wanted, url, file, fetcher, progress)
-                except UpdateError as failure:
-                    if failure.reason == "no-space":
-                        raise
-                    log.warning("update: %s", failure)
-                    failures.append(failure)
-                else:
-                    os.fsync(file.fileno())
-                    return url
-            if _held(file) <= before:
-                break
+    try:
+        with _opened(part) as file:
+            return _brought(wanted, urls, file, fetcher, progress)
+    except OSError as exc:  # the network's are DownloadErrors by now
+        raise of_the_disk(str(part), exc) from exc
+
+
+def _brought(
+    wanted: Wanted,
+    urls: Sequence[str],
+    file: BinaryIO,
+    fetcher: Fetcher,
+    progress: Progress | None,
+) -> str:
+    for _ in range(_PASSES):
+        before = _held(file)
+        failures: list[UpdateError] = []
+        for url in urls:
+            try:
+                _from_one(wanted, url, file, fetcher, progress)
+            except UpdateError as failure:
+                log.warning("update: %s", failure)
+                failures.append(failure)
+            else:
+                os.fsync(file.fileno())
+                return url
+        if _held(file) <= before:
+            break
     raise telling(urls, failures)
 
 
@@ -76,12 +88,13 @@ def _from_one(
         resumed = _held(file) > 0
         if _held(file) < wanted.length:
             _append(wanted, url, file, fetcher, progress)
-        if _digest(file) == wanted.digest:
+        if _is_right(wanted, file):
             return
         file.truncate(0)
         if not resumed:
             break
-    raise VerificationError(f"{url}: is not what was signed (sha256)", reason="hash")
+    names = ", ".join(wanted.hashes)
+    raise VerificationError(f"{url}: is not what was signed ({names})", reason="hash")
 
 
 def _append(
@@ -109,10 +122,7 @@ def _write(
 ) -> None:
     held = file.seek(0, os.SEEK_END)
     for chunk in within(answer, wanted.length - held, url):
-        try:
-            held += _put(file, chunk)
-        except OSError as exc:
-            raise of_the_disk(url, exc) from exc
+        held += _put(file, chunk)
         if progress:
             progress(held, wanted.length)
     if held < wanted.length:
@@ -129,7 +139,7 @@ def _opened(part: Path) -> BinaryIO:
     except OSError as exc:
         if exc.errno == errno.ELOOP:
             raise VerificationError(f"{part}: is a link", reason="link") from exc
-        raise of_the_disk(str(part), exc) from exc
+        raise
 
 
 def _check_part(answer: Answer, start: int, length: int, url: str) -> None:
@@ -156,9 +166,15 @@ def _held(file: BinaryIO) -> int:
     return file.seek(0, os.SEEK_END)
 
 
-def _digest(file: BinaryIO) -> str:
-    digest = hashlib.sha256()
+def _is_right(wanted: Wanted, file: BinaryIO) -> bool:
+    """Raises VerificationError where nothing of what was signed can be checked here."""
+    try:
+        sums = {name: hashlib.new(name) for name in wanted.hashes}
+    except ValueError as exc:
+        raise VerificationError(f"signed with an unknown hash: {exc}", reason="hash") from exc
     file.seek(0)
     while chunk := file.read(1 << 20):
-        digest.update(chunk)
-    return digest.hexdigest()
+        for digest in sums.values():
+            digest.update(chunk)
+    found = {name: digest.hexdigest() for name, digest in sums.items()}
+    return bool(found) and found == wanted.hashes

@@ -1,7 +1,7 @@
 """Bytes from a mirror: https, a file or a folder, within limits of time, rate and size.
 
 TLS is always verified; `http://` is for this machine alone. A redirect stays on its host and never
-leaves TLS. A host that sent us away (Retry-After) is not asked again before its time.
+leaves TLS. A host that sent us away (Retry-After) is not asked again before its time: `waits`.
 """
 
 from __future__ import annotations
@@ -15,13 +15,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
-from urllib.parse import unquote, urljoin, urlsplit
+from urllib.parse import SplitResult, unquote, urljoin, urlsplit
 
 from edge_runtime.errors import DownloadError, VerificationError
 
-from .mirrors import StatusError, allowed
+from .mirrors import PLAIN, StatusError, allowed
 from .pace import Limits, Pace
-from .web import Web, chunks, drain
+from .waits import Wait, Waits
+from .web import Web, chunks, drain, shown
 
 _CHUNK = 65_536
 _REDIRECTS = 5
@@ -52,13 +53,20 @@ class Fetcher:
     Args:
         limits: of time and rate.
         ca_file: the only authorities to trust, instead of the system's.
+        waits: a file of ours, of hosts that are not to be asked before a moment.
     """
 
-    def __init__(self, *, limits: Limits | None = None, ca_file: Path | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        limits: Limits | None = None,
+        ca_file: Path | None = None,
+        waits: Path | None = None,
+    ) -> None:
         self.limits = limits or Limits()
         self.server_time: int | None = None  # the last answer's Date: a hint, never trusted
         self._web = Web(self.limits, ca_file)
-        self._away: dict[str, tuple[float, int]] = {}  # until when, and the status, by host
+        self._waits = Waits(waits)
 
     def __enter__(self) -> Fetcher:  # noqa: PYI034 - Self is in typing from 3.11 on
         return self
@@ -92,7 +100,7 @@ class Fetcher:
                 with _file(url, start) as answer:
                     yield answer
                 return
-            self._admit(url)
+            self._admit(parts)
             headers = {"Accept-Encoding": "identity"} | (
                 {"Range": f"bytes={start}-"} if start else {}
             )
@@ -100,29 +108,27 @@ class Fetcher:
                 told = {key.lower(): value for key, value in response.getheaders()}
                 self.server_time = _moment(told.get("date", ""))
                 if response.status in (200, 206):
-                    _check_encoding(url, told)
-                    yield Answer(response.status, told, response.length, chunks(url, response))
+                    _check_encoding(parts, told)
+                    coming = chunks(shown(parts), response)
+                    yield Answer(response.status, told, response.length, coming)
                     return
-                drain(url, response)
+                drain(response)
                 if response.status not in _MOVED:
-                    raise self._failure(url, response.status, told)
-                url = _followed(url, told.get("location", ""))
-        raise DownloadError(f"{url}: more than {_REDIRECTS} redirects", reason="redirect")
+                    raise self._failure(parts, response.status, told)
+                url = _followed(parts, told.get("location", ""))
+        raise DownloadError(f"{shown(parts)}: more than {_REDIRECTS} redirects", reason="redirect")
 
-    def _admit(self, url: str) -> None:
-        parts = urlsplit(url)
+    def _admit(self, parts: SplitResult) -> None:
         if not allowed(parts):
-            raise DownloadError(f"{url}: only https is read", reason="redirect")
-        until, status = self._away.get(parts.netloc, (0.0, 0))
-        if time.monotonic() < until:
-            raise _status(url, status, until - time.monotonic())
+            raise DownloadError(f"{shown(parts)}: only https is read", reason="redirect")
+        if wait := self._waits.of(parts.netloc):
+            raise _status(parts, wait.status, wait)
 
-    def _failure(self, url: str, status: int, headers: Mapping[str, str]) -> StatusError:
-        """What an answer without a file says; its Retry-After is kept to from now on."""
-        away_s = _seconds(headers.get("retry-after", ""))
-        if away_s:
-            self._away[urlsplit(url).netloc] = (time.monotonic() + away_s, status)
-        return _status(url, status, away_s)
+    def _failure(self, parts: SplitResult, status: int, told: Mapping[str, str]) -> StatusError:
+        """What an answer without a file says; a busy server's Retry-After is kept to from now."""
+        seconds = _seconds(told.get("retry-after", "")) if status in (429, 503) else 0.0
+        wait = self._waits.begin(parts.netloc, seconds, status) if seconds else None
+        return _status(parts, status, wait)
 
 
 def within(answer: Answer, limit: int, url: str) -> Iterator[bytes]:
@@ -146,10 +152,11 @@ def _file(url: str, start: int) -> Iterator[Answer]:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as exc:
         raise StatusError(f"{path}: {exc.strerror}", reason="not-found", status=404) from exc
+    facts = os.fstat(descriptor)
+    if not stat.S_ISREG(facts.st_mode):
+        os.close(descriptor)
+        raise StatusError(f"{path}: no file", reason="not-found", status=404)
     with os.fdopen(descriptor, "rb") as file:
-        facts = os.fstat(descriptor)
-        if not stat.S_ISREG(facts.st_mode):
-            raise StatusError(f"{path}: no file", reason="not-found", status=404)
         if start and start >= facts.st_size:
             raise StatusError(f"{path}: ends before", reason="range", status=416)
         file.seek(start)
@@ -168,38 +175,41 @@ def _pieces(file: BinaryIO, path: Path) -> Iterator[bytes]:
         yield piece
 
 
-def _followed(url: str, location: str) -> str:
+def _followed(old: SplitResult, location: str) -> str:
     """Where a redirect leads: on the same host, and by TLS unless it never was."""
     try:
-        there = urljoin(url, location)
-        old, new = urlsplit(url), urlsplit(there)
-        usable = there.isascii() and new.port != 0
+        there = urljoin(old.geturl(), location)
+        new = urlsplit(there)
+        usable = PLAIN.fullmatch(there) and new.username is None and new.port != 0
     except ValueError:
-        usable = False
+        usable = None
     if not usable:
-        raise DownloadError(f"{url}: sends us to no address", reason="redirect")
+        raise DownloadError(f"{shown(old)}: sends us to no address", reason="redirect")
     if new.hostname != old.hostname or new.scheme not in ("https", old.scheme):
         raise DownloadError(
-            f"{url}: sends us to {new.scheme}://{new.hostname}, which is not followed; "
+            f"{shown(old)}: sends us to {new.scheme}://{new.hostname}, which is not followed; "
             "name that address as a mirror if it is yours",
             reason="redirect",
         )
     return there
 
 
-def _status(url: str, status: int, away_s: float) -> StatusError:
-    told = f", to be asked again in {away_s:.0f} s" if away_s else ""
+def _status(parts: SplitResult, status: int, wait: Wait | None) -> StatusError:
+    told, away_s = "", 0.0
+    if wait:
+        stamp = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(wait.until))
+        told, away_s = f" and asked to wait until {stamp} UTC", wait.until - time.time()
     return StatusError(
-        f"{url}: the server says {status}{told}",
+        f"{shown(parts)}: the server said {status}{told}",
         reason=_REASONS.get(status, "server"),
         status=status,
         retry_after_s=away_s,
     )
 
 
-def _check_encoding(url: str, headers: Mapping[str, str]) -> None:
+def _check_encoding(parts: SplitResult, headers: Mapping[str, str]) -> None:
     if headers.get("content-encoding", "identity") != "identity":
-        raise DownloadError(f"{url}: comes encoded, unasked", reason="encoding")
+        raise DownloadError(f"{shown(parts)}: comes encoded, unasked", reason="encoding")
 
 
 def _moment(date: str) -> int | None:

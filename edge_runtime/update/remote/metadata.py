@@ -70,6 +70,7 @@ def refresh(  # noqa: PLR0917 - all of them are needed each time, in this order
         time_floor: a moment that the caller knows to have passed.
 
     Raises:
+        ConfigError: a mirror's address, the proxy's or the file of authorities is none.
         VerificationError: an attack, named by `reason`; "clock" when the clock cannot be right.
         DownloadError: no mirror could be read (a StatusError tells a Retry-After), or this disk
             cannot be written.
@@ -111,9 +112,8 @@ def download(
     folder, slash, name = release.path.rpartition("/")
     path = f"{folder}{slash}{release.digest}.{name}" if found.consistent else release.path
     urls = [addresses.join(mirror, addresses.TARGETS + path) for mirror in found.mirrors]
-    return bring(
-        Wanted(release.length, release.digest), urls, to, fetcher=fetcher, progress=progress
-    )
+    wanted = Wanted(release.length, {"sha256": release.digest})
+    return bring(wanted, urls, to, fetcher=fetcher, progress=progress)
 
 
 def _check_clock(now: int, lowest: int) -> None:

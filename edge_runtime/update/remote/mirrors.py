@@ -3,32 +3,40 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import SplitResult, quote, urlsplit
 
-from edge_runtime.errors import BadOptionError, DownloadError, UpdateError, VerificationError
+from edge_runtime.errors import ConfigError, DownloadError, UpdateError, VerificationError
 
 METADATA, TARGETS = "metadata/", "targets/"  # folders of a repository
+
+PLAIN = re.compile(r"[!-~]+")  # what a request holds as it is
 
 
 def address(mirror: str) -> str:
     """The URL of a mirror, ending in "/": https, http on this machine, file, or a folder's path.
 
-    Raises BadOptionError for anything else; it never shows a password.
+    Raises ConfigError for anything else; it never shows a password.
     """
     if "://" not in mirror:
         return f"{Path(mirror).resolve().as_uri()}/"
     try:
         parts = urlsplit(mirror)
+        (parts.hostname or "").encode("idna")
         _ = parts.port
-    except ValueError as exc:
-        raise BadOptionError("repository", f"is no URL: {exc}") from exc
+    except ValueError:
+        raise ConfigError("[update] repository: is no URL") from None
     if parts.username is not None or parts.query or parts.fragment:
-        raise BadOptionError("repository", "must be an address without log-in, query and fragment")
-    if not (parts.path if parts.scheme == "file" else allowed(parts)):
-        raise BadOptionError(
-            "repository", f"{mirror}: must be https://host/path, file:///path or a folder"
+        raise ConfigError(
+            "[update] repository: must be an address without log-in, query and fragment"
+        )
+    local = parts.scheme == "file" and parts.netloc in ("", "localhost") and parts.path
+    if not (local or (allowed(parts) and PLAIN.fullmatch(mirror))):
+        raise ConfigError(
+            f"[update] repository: {mirror}: must be https://host/path, file:///path or a folder; "
+            "what is not ASCII is percent-encoded"
         )
     return mirror if mirror.endswith("/") else f"{mirror}/"
 
@@ -37,7 +45,7 @@ def allowed(parts: SplitResult) -> bool:
     """Whether bytes may come from there: by TLS, or from this very machine."""
     if not parts.hostname:
         return False
-    return parts.scheme == "https" or (parts.scheme == "http" and _is_loopback(parts.hostname))
+    return parts.scheme == "https" or (parts.scheme == "http" and is_loopback(parts.hostname))
 
 
 def join(base: str, relative: str) -> str:
@@ -65,7 +73,8 @@ class StatusError(DownloadError):
         self.status, self.retry_after_s = status, retry_after_s
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Whether this machine is meant."""
     if host == "localhost":
         return True
     try:

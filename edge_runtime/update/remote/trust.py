@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -27,6 +28,8 @@ from .fetch import Fetcher
 from .floors import Floor
 from .mirrors import StatusError
 from .sets import Sets
+
+log = logging.getLogger(__name__)
 
 DAYS = "x-edge-run-days"  # in a timestamp: how long it lives, so that its birth is known
 
@@ -125,8 +128,11 @@ def _run(device: Device, url: str, act: Callable[[Trusted], _T]) -> tuple[Truste
     try:
         result = act(trusted)
     except (exceptions.RepositoryError, exceptions.DownloadError, UpdateError) as exc:
-        with suppress(VerificationError):  # below the floor: nothing of it is kept
-            _keep(sets, made, trusted, whole=False)
+        try:
+            with suppress(VerificationError):  # below the floor: nothing of it is kept
+                _keep(sets, made, trusted, whole=False)
+        except OSError as full:
+            log.warning("update: %s: what was seen is not kept: %s", device.folder, full)
         raise _named(exc, trusted, device) from exc
     _keep(sets, made, trusted, whole=True)
     return trusted, result
@@ -215,12 +221,9 @@ def _named(exc: Exception, trusted: Trusted, device: Device) -> UpdateError:
     if isinstance(exc, UpdateError):
         return exc
     if isinstance(exc, exceptions.DownloadError):
-        cause = exc.__cause__
-        return (
-            cause
-            if isinstance(cause, StatusError)
-            else DownloadError(str(exc), reason="connection")
-        )
+        if isinstance(exc.__cause__, StatusError):
+            return exc.__cause__
+        return DownloadError(str(exc), reason="connection")
     reason = "malformed"
     if isinstance(exc, exceptions.UnsignedMetadataError):
         reason = "bad-signature"

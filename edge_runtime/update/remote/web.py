@@ -13,9 +13,11 @@ from urllib.parse import SplitResult
 from edge_runtime import __version__
 from edge_runtime.errors import ConfigError, DownloadError
 
+from .dial import dial
 from .pace import Limits, Pace, Wire
 
 _CHUNK = 65_536
+_CLOSED = (ConnectionError, ssl.SSLEOFError, http.client.BadStatusLine)  # while it was idle
 
 
 class Web:
@@ -36,7 +38,7 @@ class Web:
         self, parts: SplitResult, headers: dict[str, str], pace: Pace
     ) -> Iterator[http.client.HTTPResponse]:
         """The answer to GET. Raises DownloadError for all that is no answer."""
-        with _named(parts.geturl()):
+        with _named(shown(parts)):
             connection, response = self._response(parts, headers, pace)
         try:
             yield response
@@ -52,7 +54,7 @@ class Web:
         kept, self._kept = self._kept, None
         if kept and kept.origin == parts[:2]:
             kept.wire.pace = pace
-            with suppress(ConnectionError, http.client.BadStatusLine):  # it was closed meanwhile
+            with suppress(*_CLOSED):
                 return kept, kept.ask(parts, headers)
         elif kept:
             kept.wire.end()
@@ -60,17 +62,15 @@ class Web:
         return connection, connection.ask(parts, headers)
 
     def _connected(self, parts: SplitResult, pace: Pace) -> Wire:
-        host = parts.hostname or ""
-        port = parts.port or (443 if parts.scheme == "https" else 80)
-        patience_s = min(self._limits.connect_s, pace.left_s())
-        connected = socket.create_connection((host, port), timeout=patience_s)
-        if parts.scheme == "https":
-            try:
-                connected = self._tls().wrap_socket(connected, server_hostname=host)
-            except OSError:
-                connected.close()
-                raise
-        return Wire(connected, pace)
+        def patience() -> float:
+            return min(self._limits.connect_s, pace.left_s())
+
+        if parts.scheme != "https":
+            return Wire(dial(parts, pace, patience), pace)
+        context = self._tls()
+        with dial(parts, pace, patience) as plain:  # the secured one has its descriptor
+            plain.settimeout(patience())
+            return Wire(context.wrap_socket(plain, server_hostname=parts.hostname), pace)
 
     def _tls(self) -> ssl.SSLContext:
         if self._context is None:
@@ -94,21 +94,26 @@ class _Connection:
 
     def ask(self, parts: SplitResult, headers: dict[str, str]) -> http.client.HTTPResponse:
         path = parts.path or "/"
-        self.http.putrequest(
-            "GET",
-            f"{path}?{parts.query}" if parts.query else path,
-            skip_host=True,
-            skip_accept_encoding=True,
-        )
         own = {"Host": parts.netloc, "User-Agent": f"edge-run/{__version__}"}
-        for key, value in {**own, **headers}.items():
-            self.http.putheader(key, value)
         with ExitStack() as unanswered:
             unanswered.callback(self.wire.end)
+            self.http.putrequest(
+                "GET",
+                f"{path}?{parts.query}" if parts.query else path,
+                skip_host=True,
+                skip_accept_encoding=True,
+            )
+            for key, value in {**own, **headers}.items():
+                self.http.putheader(key, value)
             self.http.endheaders()
             response = self.http.getresponse()
             unanswered.pop_all()
         return response
+
+
+def shown(parts: SplitResult) -> str:
+    """A URL as messages name it: what a redirect adds to it after "?" may open doors."""
+    return parts._replace(query="", fragment="").geturl()
 
 
 def chunks(url: str, response: http.client.HTTPResponse) -> Iterator[bytes]:
@@ -126,10 +131,10 @@ def chunks(url: str, response: http.client.HTTPResponse) -> Iterator[bytes]:
     response.close()
 
 
-def drain(url: str, response: http.client.HTTPResponse) -> None:
+def drain(response: http.client.HTTPResponse) -> None:
     """Read the short body of an answer that nobody wants, so that the connection can be kept."""
     if response.length is not None and response.length <= _CHUNK:
-        with _named(url):
+        with suppress(OSError, http.client.HTTPException, DownloadError):  # the status is told
             response.read()
 
 
@@ -139,6 +144,8 @@ def _named(url: str) -> Iterator[None]:
         yield
     except (OSError, http.client.HTTPException) as exc:
         raise _unreachable(url, exc) from exc
+    except DownloadError as exc:  # of the pace, of a proxy
+        raise DownloadError(f"{url}: {exc}", reason=exc.reason) from exc
 
 
 def _unreachable(url: str, exc: OSError | http.client.HTTPException) -> DownloadError:
