@@ -17,6 +17,7 @@ guessed: what neither says is a ConfigError that names the key to add.
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,6 +28,8 @@ from .readout import HeadEntry, OutputEntry, PostprocessEntry, QuantisationEntry
 from .tables import Table, read_toml
 
 MANIFEST = "model.toml"
+
+_INDEX = re.compile(r"[0-9]{1,6}")  # of a label
 
 Task = Literal["classification", "detection", "keypoints", "beats", "tensors"]
 Format = Literal["tflite", "onnx"]
@@ -169,7 +172,7 @@ def read_labels(path: Path) -> tuple[str, ...]:
     while lines and not lines[-1]:
         lines.pop()
     numbered = [line.replace(":", " ").split(maxsplit=1) for line in lines]
-    if not all(len(pair) == 2 and pair[0].isdigit() for pair in numbered):
+    if not all(len(pair) == 2 and _INDEX.fullmatch(pair[0]) for pair in numbered):
         return tuple(lines)
     by_index = {int(index): label for index, label in numbered}
     return tuple(by_index.get(index, "") for index in range(max(by_index, default=-1) + 1))

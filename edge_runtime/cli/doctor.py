@@ -19,10 +19,11 @@ _NO_BACKEND = 3
 @click.command("doctor")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object instead of lines.")
 def command(as_json: bool) -> None:
-    """Look at this machine: runtimes, delegates, cameras, ports, clock, space.
+    """Look at this machine: runtimes, delegates, cameras, ports, clock, space, sandbox.
 
-    Every delegate is tried with a small model, in a process of its own. Exit code 0 when at
-    least one works, else 3.
+    Every delegate is tried with a small model, in a process of its own; so are the walls behind
+    which a new model is judged (`edge-run update`). Exit code 0 when at least one delegate works,
+    else 3.
 
     \b
     Example:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Literal
 
 from edge_runtime.backends import Format
 from edge_runtime.profile import DeviceProfile, recognise
+from edge_runtime.update.gate import sandbox
 
 from .facts import Facts, Node
 from .trials import Trial
@@ -19,6 +21,14 @@ _HOT_C = 80.0  # a Raspberry Pi slows down from here on (its documentation, "Fre
 _MEMORY_MB = 256  # a runtime, OpenCV and a mobile-sized model take 120 to 170 MB
 _DISK_MB = 512  # an outbox and two releases of a model
 _BUILT_IN = ("xnnpack", "cpu")
+_WALLS: Mapping[str, str] = MappingProxyType(  # around an update that is judged, and its fix
+    {
+        "files": "Linux 5.13 or newer, booted with landlock in lsm=",
+        "calls": "sudo apt install libseccomp2, and a kernel with seccomp filters",
+        "network": "allow user namespaces (sysctl user.max_user_namespaces)",
+        "limits": "",
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +61,7 @@ def examine(facts: Facts) -> tuple[Finding, ...]:
         _clock(facts),
         *_processor(facts),
         *_space(facts),
+        *_sandbox(facts),
     )
 
 
@@ -158,3 +169,15 @@ def _space(facts: Facts) -> Iterator[Finding]:
     short = facts.disk_free_mb < _DISK_MB
     fix = "make room: the outbox and updates need it" if short else ""
     yield Finding("disk", "warn" if short else "ok", f"{facts.disk_free_mb} MB are free", fix)
+
+
+def _sandbox(facts: Facts) -> Iterator[Finding]:
+    """A line for each wall around an update that is judged; where one lacks, the others stand."""
+    if facts.sandbox.error:
+        fix = "mend the installation: no update of a model can be judged here"
+        yield Finding("sandbox", "fail", f"the process {facts.sandbox.error}", fix)
+        return
+    for wall, fix in _WALLS.items():
+        told = facts.sandbox.walls[wall]
+        stands = sandbox.stands(told)
+        yield Finding(f"sandbox {wall}", "ok" if stands else "warn", told, "" if stands else fix)

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from edge_runtime import profile
 
-from .trials import OpenCv, Trial, try_delegates, try_opencv
+from .trials import OpenCv, Sandbox, Trial, try_delegates, try_opencv, try_sandbox
 
 _PACKAGES = (
     "ai-edge-litert",
@@ -69,6 +69,7 @@ class Facts:
     memory_mb: int | None
     memory_free_mb: int | None
     disk_free_mb: int
+    sandbox: Sandbox
 
 
 def gather(root: Path = Path("/")) -> Facts:
@@ -90,6 +91,7 @@ def gather(root: Path = Path("/")) -> Facts:
         memory_mb=memory.get("MemTotal"),
         memory_free_mb=memory.get("MemAvailable"),
         disk_free_mb=shutil.disk_usage(root).free // 2**20,
+        sandbox=try_sandbox(),
     )
 
 

@@ -1,4 +1,4 @@
-"""Runtimes, delegates and OpenCV tried in child processes.
+"""Runtimes, delegates, OpenCV and the sandbox of updates tried in child processes.
 
 A wheel for another processor takes its process along at the first kernel (SIGILL, SIGSEGV), and a
 driver may never answer. Here that is a finding.
@@ -11,7 +11,8 @@ import os
 import signal
 import subprocess
 import sys
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from edge_runtime.backends import DELEGATES, Format
@@ -50,6 +51,14 @@ class OpenCv:
     ffmpeg: str = ""
     gstreamer: str = ""
     v4l2: str = ""
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Sandbox:
+    """What a child that judges an update is told of its walls; `error`: there is no such child."""
+
+    walls: Mapping[str, str] = field(default_factory=dict)
     error: str = ""
 
 
@@ -93,6 +102,12 @@ def try_opencv() -> OpenCv:
         gstreamer=flags.get("GStreamer", ""),
         v4l2=flags.get("v4l/v4l2", ""),
     )
+
+
+def try_sandbox() -> Sandbox:
+    """Shut a child in as the gate of updates does."""
+    output, death = _run((sys.executable, "-B", "-m", "edge_runtime.update.gate.sandbox"))
+    return Sandbox(error=death) if death else Sandbox(json.loads(output))
 
 
 def _run(command: tuple[str, ...], timeout_s: float = _TIMEOUT_S) -> tuple[str, str]:

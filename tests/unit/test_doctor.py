@@ -16,7 +16,14 @@ from edge_runtime.cli.doctor import command
 from edge_runtime.profile import Board
 from edge_runtime.workbench import doctor, facts
 from edge_runtime.workbench.facts import Facts, Node
-from edge_runtime.workbench.trials import OpenCv, Trial, try_delegates, try_opencv
+from edge_runtime.workbench.trials import (
+    OpenCv,
+    Sandbox,
+    Trial,
+    try_delegates,
+    try_opencv,
+    try_sandbox,
+)
 from tests.runtimes import need_runtime
 from tests.unit import probe_models
 
@@ -42,6 +49,14 @@ HEALTHY = Facts(
     memory_mb=4000,
     memory_free_mb=3000,
     disk_free_mb=9000,
+    sandbox=Sandbox(
+        {
+            "files": "read-only, Landlock version 5",
+            "calls": "no sockets, no programs, no other process; nothing is written",
+            "network": "no interfaces",
+            "limits": "address space 768 MB, 300 s of CPU, no file written",
+        }
+    ),
 )
 
 
@@ -169,6 +184,46 @@ def test_what_a_machine_does_not_tell_is_left_out():
     assert not {"cpu governor", "temperature", "memory"}.intersection(silent)
 
 
+@pytest.mark.parametrize(
+    ("wall", "told", "fix"),
+    [
+        ("files", "landlock: not in this kernel", "Linux 5.13"),
+        ("calls", "seccomp: libseccomp.so.2 is not installed", "libseccomp2"),
+        ("network", "network namespace: refused: Operation not permitted", "user namespaces"),
+    ],
+)
+def test_a_wall_that_the_gate_of_updates_lacks_is_a_warning_with_the_fix(wall, told, fix):
+    sandbox = Sandbox({**HEALTHY.sandbox.walls, wall: told})
+    found = finding(f"sandbox {wall}", sandbox=sandbox)
+    assert (found.state, found.detail) == ("warn", told)
+    assert fix in found.fix
+    others = [item for item in doctor.examine(replace(HEALTHY, sandbox=sandbox)) if item != found]
+    assert {item.state for item in others} == {"ok"}
+
+
+def test_a_sandbox_that_does_not_start_is_a_failure():
+    found = finding("sandbox", sandbox=Sandbox(error="died of SIGSYS"))
+    assert (found.state, found.detail) == ("fail", "the process died of SIGSYS")
+    assert "sandbox files" not in names(sandbox=Sandbox(error="died of SIGSYS"))
+
+
+def test_the_walls_of_this_machine_are_put_up_and_told_one_line_each():
+    found = {item.name: item for item in doctor.examine(replace(HEALTHY, sandbox=try_sandbox()))}
+    for wall, words in WORDS.items():
+        item = found[f"sandbox {wall}"]
+        assert (item.state == "ok") == item.detail.startswith(words[0])
+        assert item.detail.startswith(words)
+        assert bool(item.fix) == (item.state != "ok")
+
+
+WORDS = {
+    "files": ("read-only", "landlock: "),
+    "calls": ("no sockets, no programs, no other process", "seccomp: "),
+    "network": ("no interfaces", "network namespace: "),
+    "limits": ("address space 768 MB, 300 s of CPU, no file written",),
+}
+
+
 DYING = """
 import json, os, signal, sys, time
 for name in sys.argv[2:]:
@@ -220,6 +275,7 @@ def test_the_installed_opencv_tells_its_build_flags():
 def test_the_machine_is_read_below_its_root(tmp_path, monkeypatch):
     monkeypatch.setattr(facts, "try_delegates", lambda kind: (Trial(kind, "cpu", "ok"),))
     monkeypatch.setattr(facts, "try_opencv", OpenCv)
+    monkeypatch.setattr(facts, "try_sandbox", Sandbox)
     content = {
         "dev/video0": "",
         "dev/ttyACM0": "",
@@ -260,6 +316,8 @@ def test_the_command_looks_at_this_machine():
     assert report["can_run_models"] is True
     states = {item["name"]: item["state"] for item in report["findings"]}
     assert states["onnx/cpu"] == "ok"
+    assert states["sandbox limits"] == "ok"
+    assert {"sandbox files", "sandbox calls", "sandbox network"} <= set(states)
     assert all(set(item) == {"name", "state", "detail", "fix"} for item in report["findings"])
 
 

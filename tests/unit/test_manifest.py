@@ -90,6 +90,14 @@ def test_numbered_labels_set_their_own_index(tmp_path: Path):
     assert manifest.read_labels(path) == ("person", "", "car")
 
 
+@pytest.mark.parametrize("label", ["\u00b2 cat", "9999999 cat", "9" * 5000 + " cat"])
+def test_what_is_no_index_is_part_of_a_label(tmp_path, label):
+    path = tmp_path / "labels.txt"
+    path.write_text(f"{label}\n")
+
+    assert manifest.read_labels(path) == (label,)
+
+
 def test_changed_weights_are_refused(directory: Path):
     weights = directory / "vww.tflite"
     weights.write_bytes(b"weights")

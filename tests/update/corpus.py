@@ -47,6 +47,24 @@ def ours(*files: tuple[str, bytes], end: bytes = ustar.END) -> bytes:
     return b"".join(parts) + end
 
 
+class Headers:
+    """A bundle of so many empty files as an open file; each header is made when it is read."""
+
+    def __init__(self, count: int) -> None:
+        self._count, self.read_headers = count, 0
+
+    def seek(self, position: int) -> int:
+        assert position == 0
+        return 0
+
+    def read(self, size: int) -> bytes:
+        number, self.read_headers = self.read_headers, self.read_headers + 1
+        if number >= self._count:
+            return ustar.END[(number - self._count) * ustar.BLOCK :][:size]
+        assert size == ustar.BLOCK
+        return ustar.header(f"f{number:07}", 0)
+
+
 MANIFEST = ("model.toml", b'[[file]]\npath = "weights.tflite"\n')
 WEIGHTS = ("weights.tflite", b"weights")
 GOOD = ours(MANIFEST, WEIGHTS)
@@ -117,7 +135,7 @@ CORPUS = {
     "size below zero": changed(124, b"-0000000001"),
     "size in base 256": changed(124, b"\x80" + bytes(10)),
     "checksum": GOOD[:148] + b"000000\0 " + GOOD[156:],
-    "many": ours(*((f"f{number:07}", b"") for number in range(20_000)), MANIFEST),
+    "many": ours(*((f"f{number:07}", b"") for number in range(256)), MANIFEST),
     "truncated in a header": GOOD[:700],
     "truncated in a file": GOOD[: 3 * ustar.BLOCK + 3],
     "truncated in the padding": GOOD[: 4 * ustar.BLOCK - 1],

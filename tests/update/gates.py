@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -33,6 +34,40 @@ def refusal(candidate: Path, live: Path, *rungs: Rung, **limits: object) -> Chec
     assert failure is not None
     assert failure == report.checks[-1]
     return failure
+
+
+_TAKEN = """\
+#!{python}
+import json, os, sys
+line = b""
+while not line.endswith(b"\\n"):
+    line += os.read(0, 1)
+job = json.loads(line)
+if bool(job["candidate"]) != {candidate}:
+    ours, theirs = os.pipe()
+    os.write(theirs, line)
+    if os.fork():  # goes on with what the parent says
+        os.dup2(ours, 0)
+        os.close(theirs)
+        os.execv({python!r}, [{python!r}, *sys.argv[1:]])
+    os.close(job["report"])
+    while more := os.read(0, 4096):
+        os.write(theirs, more)
+    os._exit(0)
+{acts}
+with open(job["report"], "wb") as report:
+    report.write(open({lie!r}, "rb").read())
+"""
+
+
+def taken_over(folder: Path, lie: str, acts: str = "", *, candidate: bool = True) -> str:
+    """A Python for `sys.executable`: one of the two children acts, says the lie and ends."""
+    folder.mkdir(exist_ok=True)
+    (folder / "lie").write_text(lie)
+    made, words = folder / "python", {"python": sys.executable, "candidate": candidate}
+    made.write_text(_TAKEN.format(acts=acts, lie=str(folder / "lie"), **words))
+    made.chmod(0o755)
+    return str(made)
 
 
 def unwalled(candidate: Path, live: Path, rung: Rung) -> Check:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import sys
+import time
 
 import pytest
 
 from edge_runtime.config import ModelConfig, Rung
 from edge_runtime.errors import BadOptionError, RefusedError, UpdateError
 from edge_runtime.update.gate import judging as gate
+from edge_runtime.update.gate import trial_run
 from edge_runtime.update.gate.budget import Budget
 
 from . import graphs, hostile, wrong
-from .gates import BOARD, ONNX, TFLITE, judged, refusal
+from .gates import BOARD, ONNX, TFLITE, judged, refusal, taken_over
 
 BEATS_ONNX = Rung("cpu", file="ecg-beats-int8.onnx")
 SHAPES_ONNX = Rung("cpu", file="shapes_int8.onnx")
@@ -112,23 +114,18 @@ def test_a_child_that_cannot_start_is_no_fault_of_the_candidates(tmp_path, monke
 
 
 LIES = ["", "[]", "{}", "nonsense", "[" * 9000, '{"check": 1}', '{"check": {"passed": true}}']
-LIES += ['{"rung": "x"}', '{"rung": -1}', '{"rung": 0}\n{"turn_ms": NaN}', "x" * (1 << 21)]
+LIES += ['{"rung": "x"}', '{"rung": -1}', "x" * (1 << 21)]
+LIES += ['{"check": {"name": "x", "passed": true, "expected": "x", "seen": [["x"]]}}']
+RUNG = '{"rung": 0, "delegate": "cpu", "before": ""}\n'
+LIES += ['{"rung": 0}', RUNG, RUNG + '{"turn_ms": NaN}', RUNG + '{"turn_ms": 1e400}']
+LIES += [RUNG.replace("0", "1" + "0" * 400)]  # a number that is no float
 
 
 @pytest.mark.parametrize("lie", LIES, ids=range(len(LIES)))
 def test_a_child_that_was_taken_over_is_refused_whatever_it_says(tmp_path, monkeypatch, lie):
-    taken = tmp_path / "python"
-    (tmp_path / "lie").write_text(f'{{"sandbox": {{}}}}\n{lie}\n')
-    taken.write_text(
-        f"#!{sys.executable}\n"
-        "import json, os, sys\n"
-        "job = json.loads(sys.stdin.readline())\n"
-        "with open(job['report'], 'wb') as report:\n"
-        f"    report.write(open({str(tmp_path / 'lie')!r}, 'rb').read())\n"
-    )
-    taken.chmod(0o755)
-    monkeypatch.setattr(sys, "executable", str(taken))
-    failure = refusal(tmp_path, hostile.HALF, ONNX, wall_s=5.0)
+    taken = taken_over(tmp_path / "taken", f'{{"sandbox": {{}}}}\n{lie}\n')
+    monkeypatch.setattr(sys, "executable", taken)
+    failure = refusal(tmp_path, hostile.HALF, ONNX, wall_s=20.0)
     assert failure.name == "crash"
 
 
@@ -141,6 +138,29 @@ def test_a_limit_of_ones_own_stands_beside_the_live_models():
     assert budget.memory_limit_mb(50.0) == 116.0
     assert Budget(memory_mb=20).memory_limit_mb(50.0) == 20.0
     assert Budget().latency_limit_ms(0.0) == Budget().memory_limit_mb(0.0) == float("inf")
+
+
+def test_a_slow_model_is_run_once_a_turn():
+    """Nine turns of a model that takes seconds must fit into the time that there is."""
+
+    class Slow:
+        runs = 0
+
+        def run(self, tensors):
+            self.runs += 1
+            time.sleep(0.02)
+
+    slow = Slow()
+    assert trial_run.turn(slow, [[]], 0.01) >= 20
+    assert slow.runs == 1
+
+
+def test_each_thread_of_the_inference_has_its_cpu_time(tmp_path):
+    slot = hostile.slot(tmp_path / "slot", hostile.HALF)
+    config = ModelConfig(hostile.HALF, delegates=(ONNX,), threads=3)
+    report = gate.judge(slot, hostile.HALF, config, BOARD, Budget(cpu_s=50, turns=2, turn_s=0.02))
+    assert report.passed
+    assert "150 s of CPU" in report.sandbox["limits"]
 
 
 @pytest.mark.parametrize("key", ["wall_s", "cpu_s", "turns", "latency_ratio"])

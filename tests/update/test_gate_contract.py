@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import os
+from collections import Counter
 
 import pytest
 
 from edge_runtime import manifest as manifests
+from edge_runtime.config import ModelConfig, Rung
+from edge_runtime.update.gate import child as gate_child
 from edge_runtime.update.gate import contents, contract
 
-from . import hostile
-from .gates import ONNX, refusal
+from . import hostile, mutants
+from .gates import ONNX, refusal, unwalled
 from .hostile import BEATS, HALF, SHAPES
 
 GARBAGE = {
@@ -65,10 +68,36 @@ def test_f17_a_manifest_of_a_hundred_megabytes_is_not_read(tmp_path):
     assert (failure.name, failure.seen) == ("manifest", "100 MB")
 
 
-def test_f17_a_manifest_that_is_a_knot_ends_by_its_cpu_time(tmp_path):
-    knot = hostile.content("model.toml", b".".join([b"a"] * 100_000) + b" = 1")
-    slot = hostile.slot(tmp_path / "slot", HALF, knot, rehash=False)
-    assert refusal(slot, HALF, ONNX, cpu_s=1).name == "validation_timeout"
+def test_f17_a_manifest_that_is_a_knot_is_not_untied(tmp_path):
+    (tmp_path / "model.toml").write_bytes(b".".join([b"a"] * 100_000) + b" = 1")
+    manifest, check = contents.read(tmp_path)
+    assert (manifest, check.name) == (None, "manifest")
+    assert check.seen.endswith("a key of many parts")
+
+
+@pytest.mark.parametrize("base", [HALF, SHAPES, BEATS], ids=lambda base: base.name)
+def test_f17_a_damaged_manifest_is_refused_or_fits_and_nothing_else(tmp_path, base):
+    slot, outcomes = hostile.slot(tmp_path / "slot", base), Counter()
+    whole = (slot / "model.toml").read_bytes()
+    for seed in range(150):
+        (slot / "model.toml").write_bytes(mutants.mutant(whole, seed))
+        outcomes[_verdict(slot, base)] += 1
+    assert outcomes["manifest"] > 75
+    assert outcomes["fits"]  # some damage is to words for people
+
+
+def _verdict(slot, base) -> str:
+    manifest, read = contents.read(slot)
+    if manifest is None:
+        return read.name
+    checks = (*contents.look(slot, manifest), *gate_child._contract(ModelConfig(base), manifest))
+    return next((check.name for check in checks if not check.passed), "fits")
+
+
+def test_f17_labels_that_are_numbered_without_sense_are_refused(tmp_path):
+    slot = hostile.slot(tmp_path / "slot", SHAPES, hostile.content("labels.txt", b"\xc2\xb2 cat\n"))
+    failure = unwalled(slot, SHAPES, Rung("xnnpack"))
+    assert failure.name == "labels"
 
 
 def test_f17_a_manifest_that_is_a_pipe_or_a_link_is_not_opened(tmp_path):

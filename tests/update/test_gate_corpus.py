@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import os
+import struct
 
 import numpy as np
 import pytest
@@ -160,13 +162,13 @@ def test_f08_a_memory_bomb_gets_no_memory(tmp_path, operation):
 
 
 def test_f09_an_endless_loop_is_ended_by_its_cpu_time(tmp_path):
-    failure = bad_onnx(tmp_path, graphs.endless(), cpu_s=1)
-    assert (failure.name, failure.expected) == ("validation_timeout", "at most 1 s of CPU time")
+    failure = bad_onnx(tmp_path, graphs.endless(), cpu_s=2)
+    assert (failure.name, failure.expected) == ("validation_timeout", "at most 2 s of CPU time")
 
 
 def test_f09_an_endless_loop_is_ended_by_the_clock(tmp_path):
-    failure = bad_onnx(tmp_path, graphs.endless(), wall_s=2.0)
-    assert (failure.name, failure.expected) == ("validation_timeout", "an end within 2 s")
+    failure = bad_onnx(tmp_path, graphs.endless(), wall_s=4.0)
+    assert (failure.name, failure.expected) == ("validation_timeout", "an end within 4 s")
 
 
 @pytest.mark.parametrize(
@@ -218,6 +220,15 @@ def test_f12_a_file_that_is_not_what_its_manifest_says_is_refused(tmp_path, what
     assert failure.name == expected.get(what, "tensors")
 
 
+@pytest.mark.parametrize("entry", ["[[input]]", "[[output]]"])
+def test_f12_a_quantisation_that_is_not_the_files_is_refused(tmp_path, entry):
+    other = text(f"{entry}\n", f"{entry}\nquantisation = {{ scale = 0.5, zero_point = 3 }}\n")
+    slot = hostile.slot(tmp_path / "slot", hostile.SHAPES, other)
+    failure = unwalled(slot, hostile.SHAPES, Rung("xnnpack"))
+    assert failure.name == "tensors"
+    assert "quantisation: the file says scale" in failure.seen
+
+
 def test_f12_labels_that_are_too_many_are_refused(tmp_path):
     slot = hostile.slot(tmp_path / "slot", hostile.BEATS, content("labels.txt", b"N\nS\nV\nQ\nX\n"))
     failure = unwalled(slot, hostile.BEATS, Rung("xnnpack"))
@@ -235,7 +246,25 @@ F13 = {
     "pickled": golden(lambda arrays: arrays | {"input/0": np.array([object()])}),
     "empty file": content("golden.npz", b""),
     "no archive": content("golden.npz", b"PK\3\4" + bytes(100)),
+    "one array": lambda slot: content("golden.npz", _npy())(slot),
+    "damaged within": lambda slot: content("golden.npz", _deflated())(slot),
 }
+
+
+def _npy() -> bytes:
+    out = io.BytesIO()
+    np.save(out, np.zeros((1, 1)))
+    return out.getvalue()
+
+
+def _deflated() -> bytes:
+    """Compressed, and the first byte of the compressed data is no block that deflate has."""
+    out = io.BytesIO()
+    np.savez_compressed(out, **{"input/0": np.zeros((1, 1, 1))})
+    data = bytearray(out.getvalue())
+    name, extra = struct.unpack_from("<HH", data, 26)
+    data[30 + name + extra] = 0xFF
+    return bytes(data)
 
 
 @pytest.mark.parametrize("what", F13)

@@ -25,8 +25,8 @@ class Budget:
     memory_mb: int = 0  # peak of the process; 0: `memory_ratio` of the live model's
     memory_ratio: float = 1.5
     agreement: float = 0.5
-    wall_s: float = 120.0  # for everything
-    cpu_s: int = 120  # of each child
+    wall_s: float = 300.0  # that either child may be waited for
+    cpu_s: int = 300  # of either child, for each thread of the inference
     address_mb: int = 0  # address space of a child; 0: by the size of the weights
     turns: int = 9  # of each model, one after the other; the first is not counted
     turn_s: float = 0.05

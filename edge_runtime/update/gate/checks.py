@@ -7,6 +7,14 @@ from dataclasses import dataclass
 
 from edge_runtime.errors import RefusedError
 
+_TEXT_MAX = 500
+
+
+def one_line(text: str) -> str:
+    """What a child said, for a terminal and a journal: printable, and not too long."""
+    plain = "".join(letter if letter.isprintable() else " " for letter in text[:_TEXT_MAX])
+    return " ".join(plain.split())
+
 
 @dataclass(frozen=True, slots=True)
 class Check:

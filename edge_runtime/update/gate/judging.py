@@ -7,8 +7,7 @@ the same minutes: both run in turns, so that a warm or a busy board is the same 
 from __future__ import annotations
 
 import os
-import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -18,14 +17,17 @@ from typing import Any
 from edge_runtime import build, profile
 from edge_runtime.config import ModelConfig
 from edge_runtime.errors import EdgeRunError, UpdateError
+from edge_runtime.manifest import MANIFEST, Manifest
 
+from . import heard
 from .budget import Budget
 from .checks import Check, GateReport
-from .process import Child, ChildDiedError
+from .process import Child, ChildDiedError, no_start
 
 __all__ = ["Check", "GateReport", "judge"]
 
-_TEXT_MAX = 500
+# What a machine may fail at with any model: no memory, no time, a runtime or a driver that broke.
+_MACHINE = frozenset({"load", "tensors", "memory", "crash", "validation_timeout"})
 
 
 def judge(
@@ -33,7 +35,8 @@ def judge(
 ) -> GateReport:
     """Judge a model directory; takes seconds, and never raises for anything a candidate does.
 
-    Raises UpdateError("gate") when the child cannot even start: that is no candidate's fault.
+    Raises UpdateError("gate") for what is no candidate's fault: no child can be started, or the
+    live model does not run here either, or cannot be compared with.
 
     Args:
         candidate: the slot.
@@ -42,65 +45,92 @@ def judge(
         board: the profile's name; "" detects it.
         budget: the limits.
     """
-    return _Gate(candidate, replace(config, path=live), board, budget).judge()
+    try:
+        return _Gate(candidate, replace(config, path=live), board, budget).judge()
+    except OSError as exc:  # no process, no memory, no descriptor is left
+        raise no_start(str(exc)) from exc
 
 
 class _Gate:
     def __init__(self, candidate: Path, live: ModelConfig, board: str, budget: Budget) -> None:
         self._candidate, self._live, self._budget = candidate, live, budget
         self._board = board or profile.detect().name
-        self._checks: list[Check] = []
-        self._sandbox: dict[str, str] | None = None  # until the child has shut itself in
-        self._deadline = time.monotonic() + budget.wall_s
+        self._contract = _contract(live)
+        self._compared = False  # the live model was loaded, or told to be none
+        self._sandbox: dict[str, str] = {}
 
     def judge(self) -> GateReport:
+        checks: list[Check] = []
         with ExitStack() as children:
             try:
                 for check in self._judged(children):
-                    self._checks.append(check)
+                    checks.append(check)
                     if not check.passed:
                         break
             except ChildDiedError as died:
-                if self._sandbox is None:
-                    why = f"the gate's child does not start: {died.check.seen}"
-                    raise UpdateError(why, reason="gate") from died
-                self._checks.append(died.check)
-        passed = all(check.passed for check in self._checks)
-        return GateReport(passed, tuple(self._checks), self._sandbox or {})
+                checks.append(died.check)
+        passed = all(check.passed for check in checks)
+        if not passed and checks[-1].name in _MACHINE and not self._compared:
+            self._control(checks[-1])
+        return GateReport(passed, tuple(checks), self._sandbox)
 
     def _judged(self, children: ExitStack) -> Iterator[Check]:
         candidate = children.enter_context(closing(self._child(str(self._candidate))))
-        self._sandbox = _walls(candidate.hear())
-        while "rung" not in (heard := candidate.hear()):
-            yield _check(heard)
+        self._sandbox = _shut_in(candidate)
+        while "rung" not in (said := candidate.hear()):
+            yield heard.check(said)
         live = children.enter_context(closing(self._child("")))
+        self._compared = True
         try:
             beside = self._loaded(live)
         except ChildDiedError as died:
             # A live model that is broken must not keep the one out that mends it.
+            if died.check.name == "validation_timeout":
+                raise _unable(died) from died
             yield Check("live", True, "a live model to compare with", f"none: {died.check.seen}")
             yield from self._in_turns(candidate, None)
             return
-        fits = _number(heard, "rung") <= _number(beside, "rung")
-        seen = _text(f"{heard.get('delegate')} {heard.get('before')}")
-        yield Check("delegate", fits, f"{_text(beside.get('delegate'))}, or one before it", seen)
+        fits = heard.number(said, "rung") <= heard.number(beside, "rung")
+        seen = f"{heard.text(said, 'delegate')} {heard.text(said, 'before')}".strip()
+        yield Check("delegate", fits, f"{heard.text(beside, 'delegate')}, or one before it", seen)
         yield from self._in_turns(candidate, live)
 
     def _loaded(self, live: Child) -> dict[str, Any]:
         """What the live model's child says once it is loaded. Raises ChildDiedError."""
-        live.hear()  # of its walls, which are the same
-        while "rung" not in (heard := live.hear()):
-            if not (check := _check(heard)).passed:
+        _shut_in(live)
+        while "rung" not in (said := live.hear()):
+            if not (check := heard.check(said)).passed:
                 raise ChildDiedError(check)
-        return heard
+        return said
+
+    def _control(self, failed: Check) -> None:
+        """Raises UpdateError where the live model does not load either: no proof of a bad one."""
+        with closing(self._child("")) as live:
+            try:
+                self._loaded(live)
+            except ChildDiedError as died:
+                seen = f"{died.check.seen} (the candidate: {failed.name}: {failed.seen})"
+                raise UpdateError(
+                    f"the gate cannot judge here: the live model does not load either: {seen}",
+                    reason="gate",
+                ) from died
 
     def _in_turns(self, candidate: Child, live: Child | None) -> Iterator[Check]:
+        def asked(child: Child, line: str, key: str) -> float:
+            child.tell(line)
+            try:
+                return heard.number(child.hear(), key)
+            except ChildDiedError as died:
+                if child is live:
+                    raise _unable(died) from died
+                raise
+
         times: dict[Child, list[float]] = {}
         models = [child for child in (live, candidate) if child is not None]
         for _ in range(self._budget.turns):
             for child in models:
-                child.tell(str(self._budget.turn_s))
-                times.setdefault(child, []).append(_number(child.hear(), "turn_ms"))
+                took_ms = asked(child, str(self._budget.turn_s), "turn_ms")
+                times.setdefault(child, []).append(took_ms)
         took = {child: median(all_[1:] or all_) for child, all_ in times.items()}
         live_ms = took[live] if live else 0.0
         limit, seen = self._budget.latency_limit_ms(live_ms), took[candidate]
@@ -108,10 +138,7 @@ class _Gate:
         yield Check(
             "latency", seen <= limit, f"at most {limit:.3f} ms ({beside})", f"{seen:.3f} ms"
         )
-        peaks = {}
-        for child in models:
-            child.tell("end")
-            peaks[child] = _number(child.hear(), "peak_mb")
+        peaks = {child: asked(child, "end", "peak_mb") for child in models}
         live_mb = peaks[live] if live else 0.0
         most, peak = self._budget.memory_limit_mb(live_mb), peaks[candidate]
         beside = f"the live model {live_mb:.0f} MB" if live else "no live model beside it"
@@ -120,26 +147,27 @@ class _Gate:
     def _child(self, candidate: str) -> Child:
         """A child for the candidate; for the live model when that is ""."""
         judged = Path(candidate) if candidate else self._live.path
-        golden = self._live_golden()
         libraries = [rung.library for rung in self._live.delegates if "/" in rung.library]
-        read = [candidate, str(self._live.path), golden, *libraries]
+        read = [candidate, str(self._live.path), *_files(self._contract), *libraries]
         if self._live.manifest:
             read.append(str(self._live.manifest.parent))
+        golden = self._contract.golden
+        cpu_s = self._budget.cpu_s * (self._live.threads or profile.load(self._board).threads)
         walls = {
             "read": [os.path.abspath(path) for path in read if path],  # noqa: PTH100 - strings
             "address_bytes": self._budget.address_bytes(_weights_bytes(judged)),
-            "cpu_s": self._budget.cpu_s,
+            "cpu_s": cpu_s,
             "delegates": self._delegates(),
         }
         job = {
             "walls": walls,
             "candidate": candidate and os.path.abspath(candidate),  # noqa: PTH100
             "live": _facts(self._live),
-            "live_golden": golden,
+            "live_golden": _place(self._contract, golden.file) if golden else "",
             "board": self._board,
             "agreement": self._budget.agreement,
         }
-        return Child(job, self._deadline, self._budget.cpu_s)
+        return Child(job, self._budget.wall_s, cpu_s)
 
     def _delegates(self) -> list[str]:
         """Every delegate that may be tried."""
@@ -148,14 +176,28 @@ class _Gate:
         facts = profile.load(self._board)
         return [name for names in facts.delegates.values() for name in names]
 
-    def _live_golden(self) -> str:
-        """The live model's golden vectors; "" for a model that has none or cannot be read."""
-        try:
-            manifest, _ = build.contract(self._live)
-        except EdgeRunError:
-            return ""
-        rules = manifest.golden
-        return str((manifest.directory / rules.file).absolute()) if rules else ""
+
+def _contract(live: ModelConfig) -> Manifest:
+    """What the live model promises. Raises UpdateError where that cannot be read."""
+    try:
+        manifest, _ = build.contract(live)
+        manifest.labels(), manifest.groups()
+    except (EdgeRunError, ValueError) as exc:
+        why = f"the gate has no live model to compare with: {exc}"
+        raise UpdateError(why, reason="gate") from exc
+    return manifest
+
+
+def _files(manifest: Manifest) -> list[str]:
+    """Those of the live model, by name: a link among them may lead anywhere."""
+    rules = manifest.postprocess
+    names = [MANIFEST, *(entry.path for entry in manifest.file), rules.labels, rules.groups]
+    names += [manifest.golden.file] if manifest.golden else []
+    return [_place(manifest, name) for name in names if name]
+
+
+def _place(manifest: Manifest, name: str) -> str:
+    return str((manifest.directory / name).absolute())
 
 
 def _facts(config: ModelConfig) -> dict[str, Any]:
@@ -175,37 +217,15 @@ def _weights_bytes(path: Path) -> int:
     return max((found.lstat().st_size for found in paths if found.is_file()), default=0)
 
 
-# A child that was taken over may say anything; only what has the right form is believed.
+def _shut_in(child: Child) -> dict[str, str]:
+    """What it says of its walls. Raises UpdateError when it does not come so far."""
+    try:
+        return heard.walls(child.hear())
+    except ChildDiedError as died:
+        raise no_start(died.check.seen) from died
 
 
-def _check(heard: Mapping[str, Any]) -> Check:
-    """A check as a child said it. Raises ChildDiedError for what is none."""
-    facts = heard.get("check")
-    if not isinstance(facts, dict) or set(facts) != {"name", "passed", "expected", "seen"}:
-        raise _nonsense("a check")
-    texts = {key: _text(facts[key]) for key in ("name", "expected", "seen")}
-    return Check(passed=facts["passed"] is True, **texts)
-
-
-def _walls(heard: Mapping[str, Any]) -> dict[str, str]:
-    walls = heard.get("sandbox")
-    if not isinstance(walls, dict):
-        raise _nonsense("its walls")
-    return {_text(name): _text(told) for name, told in walls.items()}
-
-
-def _number(heard: Mapping[str, Any], key: str) -> float:
-    value = heard.get(key)
-    if not isinstance(value, int | float) or not 0 <= value < float("inf"):
-        raise _nonsense(f"a number ({key})")
-    return float(value)
-
-
-def _text(value: object) -> str:
-    """One line, and not too long a one."""
-    plain = "".join(letter if letter.isprintable() else " " for letter in str(value)[:_TEXT_MAX])
-    return " ".join(plain.split())
-
-
-def _nonsense(expected: str) -> ChildDiedError:
-    return ChildDiedError(Check("crash", False, expected, "something else"))
+def _unable(died: ChildDiedError) -> UpdateError:
+    """The live model loaded, or had no time to: no broken model, a machine that is in need."""
+    why = f"the gate cannot judge here: the live model beside the candidate: {died.check.seen}"
+    return UpdateError(why, reason="gate")

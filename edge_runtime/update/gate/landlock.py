@@ -61,7 +61,8 @@ def restrict(read: Iterable[str], devices: Iterable[str]) -> str:
         failed = _call(_RESTRICT_SELF, ctypes.c_int(ruleset), ctypes.c_uint32(0))
     finally:
         os.close(ruleset)
-    return _why_not(-failed) if failed else f"read-only, Landlock version {version}"
+    unruled = "" if version >= 3 else " but for truncation"
+    return _why_not(-failed) if failed else f"read-only{unruled}, Landlock version {version}"
 
 
 def _allow(ruleset: int, path: str, rights: int) -> None:

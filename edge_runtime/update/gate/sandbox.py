@@ -10,6 +10,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import glob
+import json
 import os
 import platform
 import resource
@@ -21,6 +22,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from . import landlock, seccomp
+from .budget import Budget
 
 _PR_SET_PDEATHSIG, _PR_SET_NO_NEW_PRIVS = 1, 38
 _CLONE_NEWUSER, _CLONE_NEWNET = 0x10000000, 0x40000000
@@ -85,6 +87,17 @@ def enter(walls: Walls) -> dict[str, str]:
     return told
 
 
+def stands(told: str) -> bool:
+    """Whether this wall does: one that does not is told as "what: why not"."""
+    return ": " not in told
+
+
+def main() -> None:
+    """Shut this process in as a small model's, and print what was told, a JSON object."""
+    budget = Budget()
+    sys.stdout.write(json.dumps(enter(Walls((), budget.address_bytes(0), budget.cpu_s))))
+
+
 def _python() -> Iterable[str]:
     """Where modules come from."""
     package = Path(__file__).resolve().parents[2]
@@ -108,7 +121,7 @@ def _leave_network() -> str:
     error = _call("unshare", _CLONE_NEWUSER | _CLONE_NEWNET)
     if error in (errno.EPERM, errno.ENOSPC, errno.EINVAL, errno.EACCES, errno.ENOSYS):
         error = _call("unshare", _CLONE_NEWNET)
-    return "none" if not error else f"network namespace: refused: {os.strerror(error)}"
+    return "no interfaces" if not error else f"network namespace: refused: {os.strerror(error)}"
 
 
 def _limit(walls: Walls) -> str:
@@ -124,12 +137,18 @@ def _limit(walls: Walls) -> str:
     if bounded:
         limits[resource.RLIMIT_AS] = walls.address_bytes
     for what, most in limits.items():
-        highest = resource.getrlimit(what)[1]
-        most = most if highest == resource.RLIM_INFINITY else min(most, highest)  # noqa: PLW2901
-        resource.setrlimit(what, (most, most))
-    resource.setrlimit(resource.RLIMIT_CPU, (walls.cpu_s, walls.cpu_s + 1))
+        resource.setrlimit(what, (_allowed(what, most),) * 2)
+    cpu_s = _allowed(resource.RLIMIT_CPU, walls.cpu_s + 1)  # SIGKILL, a second after SIGXCPU
+    resource.setrlimit(resource.RLIMIT_CPU, (cpu_s - 1, cpu_s))
     kind = "address space" if bounded else "data (this delegate reserves address space)"
-    return f"{kind} {walls.address_bytes >> 20} MB, {walls.cpu_s} s of CPU, no file written"
+    megabytes = _allowed(resource.RLIMIT_DATA, walls.address_bytes) >> 20
+    return f"{kind} {megabytes} MB, {cpu_s - 1} s of CPU, no file written"
+
+
+def _allowed(what: int, most: int) -> int:
+    """No limit can be raised over the one that this process was started with."""
+    highest = resource.getrlimit(what)[1]
+    return most if highest == resource.RLIM_INFINITY else min(most, highest)
 
 
 def _drop_capabilities() -> str:
@@ -144,3 +163,7 @@ def _call(name: str, *arguments: object) -> int:
     function: Callable[..., int] = getattr(library, name)
     longs = [ctypes.c_long(item) if isinstance(item, int) else item for item in arguments]
     return 0 if function(*longs) >= 0 else ctypes.get_errno()
+
+
+if __name__ == "__main__":
+    main()

@@ -14,9 +14,10 @@ from collections.abc import Iterator
 
 _ALLOW = 0x7FFF0000
 _ERROR = 0x00050000  # | errno
-_NOT_EQUAL, _EQUAL, _MASKED = 1, 4, 7  # of scmp_compare
+_NOT_EQUAL, _MASKED = 1, 7  # of scmp_compare
 _TO_ALL_THREADS = 4  # SCMP_FLTATR_CTL_TSYNC
 _CLONE_THREAD = 0x10000
+_PR_SET_PDEATHSIG = 1
 _AF_NETLINK = 16
 
 _REFUSED = """
@@ -30,12 +31,14 @@ _REFUSED = """
     open_by_handle_at name_to_handle_at fanotify_init fanotify_mark
     settimeofday clock_settime clock_settime64 stime adjtimex clock_adjtime clock_adjtime64
     sethostname setdomainname syslog vhangup iopl ioperm
+    setpriority ioprio_set sched_setscheduler sched_setparam sched_setattr migrate_pages move_pages
     chmod fchmod fchmodat chown fchown fchownat lchown chown32 fchown32 lchown32
     setxattr lsetxattr fsetxattr removexattr lremovexattr fremovexattr
     utime utimes utimensat utimensat_time64 futimesat
     creat truncate truncate64 unlink unlinkat rename renameat renameat2 link linkat symlink
     symlinkat mkdir mkdirat rmdir mknod mknodat
-    shmget shmat msgget semget mq_open mq_unlink
+    shmget shmat shmctl msgget msgsnd msgrcv msgctl semget semop semtimedop semctl ipc
+    mq_open mq_unlink
 """
 _NUMBERED = (452, 463, 466)  # fchmodat2, setxattrat, removexattrat: newer than some libraries
 _UNKNOWN = ("clone3", "io_uring_setup", "io_uring_enter", "io_uring_register", "openat2")
@@ -72,14 +75,20 @@ def restrict(*, devices: bool, netlink: bool) -> str:
     if not context:
         return "seccomp: not in this kernel"
     library.seccomp_attr_set(context, ctypes.c_int(_TO_ALL_THREADS), ctypes.c_uint32(1))
-    for name, error, compares in _rules(devices, netlink):
-        _add(library, context, name, error, compares)
+    failed_for = [
+        str(name)
+        for name, error, compares in _rules(devices, netlink)
+        if not _add(library, context, name, error, compares)
+    ]
     failed: int = library.seccomp_load(context)
     library.seccomp_release(context)
     if failed:
         return f"seccomp: refused: {os.strerror(-failed)}"
+    if failed_for:
+        return f"seccomp: it does not filter {', '.join(failed_for)}"
     written = "opening for writing is Landlock's alone" if devices else "nothing is written"
-    return f"no sockets, no programs, no other process; {written}"
+    sockets = "no sockets but netlink" if netlink else "no sockets"
+    return f"{sockets}, no programs, no other process; {written}"
 
 
 def _rules(devices: bool, netlink: bool) -> Iterator[Rule]:
@@ -92,7 +101,10 @@ def _rules(devices: bool, netlink: bool) -> Iterator[Rule]:
     own = os.getpid()
     for name in ("kill", "tgkill"):  # abort() signals itself
         yield name, errno.EPERM, (_Compare(0, _NOT_EQUAL, own, 0),)
-    yield "prlimit64", errno.EPERM, (_Compare(0, _NOT_EQUAL, 0, 0),)
+    for name in ("prlimit64", "sched_setaffinity"):  # only of the caller
+        yield name, errno.EPERM, (_Compare(0, _NOT_EQUAL, 0, 0),)
+    option = _Compare(0, _MASKED, 0xFFFFFFFF, _PR_SET_PDEATHSIG)  # the kernel looks at 32 bits
+    yield "prctl", errno.EPERM, (option,)
     socket = (_Compare(0, _NOT_EQUAL, _AF_NETLINK, 0),) if netlink else ()
     yield "socket", errno.EACCES, socket
     if not devices:
@@ -107,18 +119,19 @@ def _add(
     name: str | int,
     error: int,
     compares: tuple[_Compare, ...],
-) -> None:
-    """A call that this architecture or this library does not know is left out."""
+) -> bool:
+    """Whether it holds. A call that this architecture or this library does not know has none."""
     number = name
     if isinstance(name, str):
         number = library.seccomp_syscall_resolve_name(name.encode())
         if number == -1:
-            return
+            return True
     array = (_Compare * len(compares))(*compares)
-    library.seccomp_rule_add_array(
+    failed: int = library.seccomp_rule_add_array(
         context,
         ctypes.c_uint32(_ERROR | error),
         ctypes.c_int(int(number)),
         ctypes.c_uint(len(compares)),
         array,
     )
+    return not failed
