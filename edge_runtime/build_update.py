@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,7 +21,8 @@ Build = Callable[[ModelConfig, str], Model]
 def store(config: RunConfig, update: UpdateConfig) -> Store:
     """Where the models of this pipeline lie; nothing is opened. Raises ConfigError."""
     folder = states.folder(config.identity, update.state) / "update"
-    states.ensure(folder)
+    with suppress(OSError):  # a disk that fails: the store finds the best model all the same
+        states.ensure(folder)
     return Store(folder, config.model.path)
 
 

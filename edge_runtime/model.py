@@ -159,8 +159,8 @@ class Model:
         prepared = time.monotonic_ns()
         outputs = backend.run(tensors)
         inferred = time.monotonic_ns()
-        if self.watch:
-            self.watch(outputs)
+        if watch := self.watch:  # another thread may take it away
+            watch(outputs)
         self._keep_state(frame, outputs)
         outcome = self._postprocess(outputs, frame, placement)
         ended = time.monotonic_ns()

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from .errors import ConfigError
 from .swap.probation import Rules
 from .tables import Table
 
@@ -32,17 +33,13 @@ def update_config(top: Table, base: Path, environment: Mapping[str, str]) -> Upd
     """
     table = top.child("update")
     given = table.values.get("repository", [])
-    mirrors = [given] if isinstance(given, str) else given
-    if not mirrors or not isinstance(mirrors, list):
+    mirrors = given if isinstance(given, list) else [given]
+    if not mirrors or "" in mirrors:
         raise table.error("repository", "is missing: say where models come from")
-    values = {
-        **table.values,
-        "repository": [_place(base, item) for item in mirrors],
-        "root_file": str(base / str(table.values.get("root_file", "root.json"))),
-    }
-    for key in ("state", "ca_file"):
-        if isinstance(path := values.get(key), str) and path:
-            values[key] = str(base / path)
+    values = {"root_file": "root.json", **table.values}
+    for key in ("root_file", "state", "ca_file"):
+        values[key] = _place(base, values.get(key, ""))
+    values["repository"] = [_mirror(table, base, item) for item in mirrors]
     engines = {
         name: _engine(table.child(name), base, environment.get(f"EDGE_RUN_{name.upper()}_TOKEN"))
         for name in _ENGINES
@@ -57,14 +54,27 @@ def update_config(top: Table, base: Path, environment: Mapping[str, str]) -> Upd
 def _engine(table: Table, base: Path, token: str | None) -> Table:
     """With files found from the run file's folder, and the secret of the environment."""
     values = {
-        key: str(base / value) if key.endswith("_file") and isinstance(value, str) and value
-        else value
+        key: _place(base, value) if key.endswith("_file") else value
         for key, value in table.values.items()
-    }  # fmt: skip
+    }
     if token:
         values["token"] = token
     return Table(values, table.file, table.label, table.path, table.lines)
 
 
-def _place(base: Path, item: object) -> object:
-    return str(base / item) if isinstance(item, str) and "://" not in item else item
+def _mirror(table: Table, base: Path, mirror: object) -> object:
+    """An address of a repository, checked; or a folder."""
+    if not isinstance(mirror, str) or "://" not in mirror:
+        return _place(base, mirror)
+    from .update.remote.mirrors import address
+
+    try:
+        address(mirror)
+    except ConfigError as exc:
+        raise table.error("repository", str(exc).removeprefix("[update] repository: ")) from exc
+    return mirror
+
+
+def _place(base: Path, path: object) -> object:
+    """A path as it is from the run file; what is none, or empty, as it is."""
+    return str(base / path) if isinstance(path, str) and path else path

@@ -72,9 +72,10 @@ def _updated(settings: RunConfig) -> Pipeline:
     from edge_runtime import build
     from edge_runtime.swap.switch import Switch
 
-    from .again import again, end_if_held
+    from .again import again, end_if_held, hear_signals
 
-    pipeline = build.pipeline(settings, hung=lambda: again(pipeline.stop))
+    heard = hear_signals()
+    pipeline = build.pipeline(settings, hung=lambda: again(heard))
     if settings.update and isinstance(pipeline.model, Switch):
         end_if_held(pipeline.model, settings.update.hang_s + HELD_S)
     return pipeline

@@ -16,6 +16,7 @@ from edge_runtime.outcome import (
     Label,
     Labels,
     Outcome,
+    Tensor,
     Tensors,
 )
 
@@ -47,10 +48,7 @@ def agreement(live: Outcome, other: Outcome) -> float:
             return _keypoints(live, other)
         case Tensors(), Tensors():
             pairs = zip(live.tensors, other.tensors, strict=False)
-            same_place = [
-                int(np.argmax(one.data)) == int(np.argmax(two.data)) for one, two in pairs
-            ]
-            return _share(same_place)
+            return _share([_highest(one) == _highest(two) for one, two in pairs])
     return float(type(live) is type(other))
 
 
@@ -74,6 +72,10 @@ def _names(items: list[tuple[str, float]]) -> str:
 
 def _share(same: list[bool]) -> float:
     return sum(same) / len(same) if same else 1.0
+
+
+def _highest(tensor: Tensor) -> int:
+    return int(np.argmax(tensor.data)) if tensor.data.size else -1
 
 
 def _best(labels: tuple[Label, ...]) -> dict[str, str]:

@@ -42,7 +42,8 @@ class Begun(NamedTuple):
 class Desk(Protocol):
     """Keeps the models and the journal. What it says is durable when it returns.
 
-    Every method that writes raises UpdateError or OSError, and is then called again later.
+    Every method that writes raises UpdateError or OSError, and is then called again later: what it
+    had done by then it finds done.
     """
 
     @property
@@ -95,18 +96,21 @@ class Desk(Protocol):
         ...
 
 
-def persisted(act: Callable[[], None]) -> Generator[float, None, bool]:
-    """Have a desk write, again for as long as the disk or a lock is in the way.
+def persisted(
+    act: Callable[[], None], still: Callable[[], bool] = lambda: True
+) -> Generator[float, None, bool]:
+    """Have a desk write, again for as long as the disk or a lock is in the way, and it `still` may.
 
-    Pauses; at last whether it is done. False: it can never be.
+    Pauses; at last whether it is done. False: it can never be, or shall not any more.
     """
     told = ""
     while error := attempt(act):
-        if not isinstance(error, OSError) and getattr(error, "reason", "") not in PASSING:
-            log.error("the update cannot go on: %s", error)
-            return False
+        passes = isinstance(error, OSError) or getattr(error, "reason", "") in PASSING
         if str(error) != told:
             told = str(error)
-            log.warning("the update has to wait: %s", told)
+            level = logging.WARNING if passes else logging.ERROR
+            log.log(level, "the update %s: %s", "has to wait" if passes else "cannot go on", told)
         yield RETRY_S
+        if not (passes and still()):
+            return False
     return True

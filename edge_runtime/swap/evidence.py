@@ -51,10 +51,9 @@ class Evidence:
     last_error: str = ""
     not_finite: int = 0
     busy_s: float = 0.0  # when the call under way began; 0: none is
-    last_call_s: float = 0.0
-    last_result_s: float = 0.0
+    unanswered_s: float = 0.0  # when the first call since the last result began; 0: none did
     times: deque[float] = field(default_factory=lambda: deque(maxlen=WINDOW))
-    timed: int = 0  # calls
+    timed: int = 0  # calls, since the old model was last timed
     tails: deque[float] = field(default_factory=lambda: deque(maxlen=2))  # p99 of whole windows
     rss_first: int = 0  # bytes
     rss: int = 0
@@ -75,6 +74,7 @@ class Evidence:
         self.control_calls = self.calls
         self.times.clear()
         self.tails.clear()
+        self.timed = 0
 
     @property
     def tail_ms(self) -> float:
@@ -84,13 +84,14 @@ class Evidence:
     def begin(self, now_s: float) -> None:
         """A call of the candidate begins."""
         self.calls += 1
-        self.last_call_s = self.busy_s = now_s
+        self.busy_s = now_s
+        self.unanswered_s = self.unanswered_s or now_s
 
-    def succeed(self, now_s: float, took_ms: float) -> None:
+    def succeed(self, took_ms: float) -> None:
         """It gave a result."""
         self.results += 1
         self.errors_in_a_row = 0
-        self.last_result_s = now_s
+        self.unanswered_s = 0.0
         self.times.append(took_ms)
         self.timed += 1
         if self.timed % WINDOW == 0:
@@ -105,7 +106,7 @@ class Evidence:
     def excuse(self) -> None:
         """The frame was at fault."""
         self.calls -= 1
-        self.last_call_s = self.last_result_s
+        self.unanswered_s = 0.0
 
 
 def percentile(values: Iterable[float], share: float) -> float:

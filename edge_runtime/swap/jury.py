@@ -41,6 +41,8 @@ def shadow(
     seen.since_s, reported_s = time.monotonic(), 0.0
     while wanted():
         yield TICK_S
+        if candidate.error is not None:
+            return Finding("bad", f"shadow: {candidate.error}")
         now_s = time.monotonic()
         agreement = candidate.agreement if rules.agreement else float("nan")
         finding = judge_shadow(seen, candidate.live(live), rules, agreement, now_s)
@@ -55,43 +57,40 @@ def shadow(
 def canary(trial: Trial, before: Baseline, rules: Rules, wanted: Wanted) -> Judged:
     """While it answers a share of the frames: as long as the shadow was."""
     seen = trial.evidence
-    for finding in _looks(trial, before, rules):
+    while wanted():
+        finding = look(trial, before, rules)
         if finding.verdict == "bad":
             return finding
         if time.monotonic() - seen.since_s > rules.shadow_s and seen.results:
             return Finding("good")
-        if not wanted():
-            return GONE
         yield TICK_S
     return GONE
 
 
 def trial(trial: Trial, before: Baseline, rules: Rules, wanted: Wanted) -> Judged:
     """While it answers all of them."""
-    for finding in _looks(trial, before, rules):
+    while wanted():
+        finding = look(trial, before, rules)
         if finding.verdict == "bad":
             return finding
         if finding.verdict == "good":
             tail = f"p99 {trial.evidence.tail_ms:.2f} ms, {before.p99_ms:.2f} ms before"
             return Finding("good", f"{finding.reason}, {tail}")
-        if not wanted():
-            return GONE
         yield TICK_S
     return GONE
 
 
-def _looks(trial: Trial, before: Baseline, rules: Rules) -> Generator[Finding, None, None]:
-    """For ever; asks for the old model's latency where the rules want to know it."""
+def look(trial: Trial, before: Baseline, rules: Rules) -> Finding:
+    """One look; asks for the old model's latency where the rules want to know it."""
     seen = trial.evidence
-    seen.rss_first = resident_bytes()
+    seen.rss = resident_bytes()
+    seen.rss_first = seen.rss_first or seen.rss
     memory = rules.memory_mb * 1_000_000 or machine_bytes() // 10
-    while True:
-        now_s, seen.rss = time.monotonic(), resident_bytes()
-        finding = judge(seen, before, rules, now_s, memory)
-        if finding.verdict == "ask":
-            alone = trial.other is None or stateful(trial.candidate)  # its times mean nothing
-            seen.ask([before.median_ms] if alone else ())
-        yield finding
+    finding = judge(seen, before, rules, time.monotonic(), memory)
+    if finding.verdict == "ask":
+        alone = trial.other is None or stateful(trial.candidate)  # its times mean nothing
+        seen.ask([before.median_ms] if alone else ())
+    return finding
 
 
 def stateful(model: Model) -> bool:

@@ -45,12 +45,12 @@ class Rules:
             if not getattr(self, key) > 0:
                 raise BadOptionError(key, f"{getattr(self, key)} must be above 0")
         for key in ("shadow_s", "shadow_frames", "memory_mb"):
-            if getattr(self, key) < 0:
+            if not getattr(self, key) >= 0:
                 raise BadOptionError(key, f"{getattr(self, key)} must be 0 or above")
         for key, most in (("agreement", 1), ("canary_percent", 99), ("error_rate", 1)):
             if not 0 <= getattr(self, key) <= most:
                 raise BadOptionError(key, f"{getattr(self, key)} is not within 0..{most}")
-        if self.latency_ratio <= 1:
+        if not self.latency_ratio > 1:
             raise BadOptionError("latency_ratio", f"{self.latency_ratio} must be above 1")
 
 
@@ -70,10 +70,9 @@ def judge(
     """Whether a candidate that answers frames may go on. `memory_bytes` it may grow by."""
     if fault := _fault(seen, before, rules, now_s) or _memory(seen, memory_bytes):
         return Finding("bad", fault)
-    if seen.last_call_s > seen.last_result_s:
-        silent_s = now_s - max(seen.last_result_s, seen.since_s)
-        if silent_s > rules.silent_s:
-            return Finding("bad", f"silent: frames, and no result for {silent_s:.0f} s")
+    silent_s = now_s - (seen.unanswered_s or now_s)
+    if silent_s > rules.silent_s:
+        return Finding("bad", f"silent: frames, and no result for {silent_s:.0f} s")
     slow = _slow(seen, before, rules)
     return slow if slow.verdict != "wait" else _success(seen, rules, now_s)
 
@@ -100,9 +99,15 @@ def judge_shadow(
     return Finding("good") if done else WAIT
 
 
+def hang(rules: Rules) -> str:
+    """The reason against a candidate of which a call never ends."""
+    return f"hang: a call that does not end within {rules.hang_s:g} s"
+
+
 def _fault(seen: Evidence, before: Baseline, rules: Rules, now_s: float) -> str:
-    if seen.busy_s and now_s - seen.busy_s > rules.hang_s:
-        return f"hang: a call that does not end within {rules.hang_s:g} s"
+    busy_s = now_s - (seen.busy_s or now_s)
+    if busy_s > rules.hang_s:
+        return hang(rules)
     if seen.not_finite:
         return "not-finite: NaN or infinity among the outputs"
     if seen.errors_in_a_row >= IN_A_ROW:

@@ -91,7 +91,10 @@ class Shadow:
         self._stop.set()
         self._called.set()
         self._thread.join(timeout_s)
-        return not self._thread.is_alive()
+        if self._thread.is_alive():
+            return False
+        self._offered = None  # a picture may be lent
+        return True
 
     def offer(self, frame: Frame, result: Result) -> None:
         """A frame, and what the live model says of it; taken if there is time."""
@@ -116,9 +119,10 @@ class Shadow:
         return ShadowReport(self.evidence.results, self.agreement, ratio, tuple(self._samples))
 
     def _run(self) -> None:
-        self.error = attempt(self.model.open)
-        if self.error is not None:
-            return
+        self.error = attempt(self._work)
+
+    def _work(self) -> None:
+        self.model.open()
         watch = Watch(self.evidence.outputs)
         self.model.watch = watch
         self.evidence.since_s = time.monotonic()
@@ -147,7 +151,7 @@ class Shadow:
         if error is not None:
             self.evidence.fail(str(error) or type(error).__name__)
             return
-        self.evidence.succeed(time.monotonic(), took_ms(said[0]))
+        self.evidence.succeed(took_ms(said[0]))
         self._live_times.append(took_ms(live))
         degree = agreement(live.outcome, said[0].outcome)
         self._degrees += degree

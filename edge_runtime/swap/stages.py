@@ -85,9 +85,9 @@ class Trial:
         error = attempt(lambda: said.append(self.candidate(frame)))
         seen.busy_s = 0.0
         if error is None and self._watch.finite:
-            seen.succeed(time.monotonic(), took_ms(said[0]))
+            seen.succeed(took_ms(said[0]))
             return said[0]
-        return self._instead(frame, error, said)
+        return self._instead(frame, error)
 
     def join(self, other: Model) -> None:
         """The old model is loaded: it stands by."""
@@ -101,13 +101,12 @@ class Trial:
         self.evidence.control.append(took_ms(result))
         return result
 
-    def _instead(self, frame: Frame, error: Exception | None, said: list[Result]) -> Result:
-        """What the old model says of it. Raises FrameError when the frame is at fault."""
+    def _instead(self, frame: Frame, error: Exception | None) -> Result:
+        """What the old model says of it. Raises FrameError: the frame is at fault, or none can."""
         if self.other is None:
             self._note(error)
-            if error is not None:
-                raise FrameError(f"{self.candidate.manifest.name}: {error}") from error
-            return said[0]
+            why = error or "NaN or infinity among the outputs"
+            raise FrameError(f"{self.candidate.manifest.name}: {why}") from error
         self._other_watch.finite = True
         try:
             result = self.other(frame)

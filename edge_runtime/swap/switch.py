@@ -12,6 +12,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING
 
 from edge_runtime.errors import ConfigError, ModelLoadError
@@ -47,8 +48,8 @@ class Switch:
         self._desk = desk
         self._course = Course(live, desk, rules, hung, poll_s)
         self.ended = threading.Event()
-        self._thread = threading.Thread(target=self._follow, name="update", daemon=True)
-        self._live = live
+        self._failure: Exception | None = None  # a fault of ours in that thread
+        self._thread = threading.Thread(target=self._watch, name="update", daemon=True)
         self.hung_path = desk.hung_path
 
     @property
@@ -73,13 +74,14 @@ class Switch:
 
     def open(self) -> None:
         """Load what is active; where that fails in the middle of a trial, the old model."""
-        live, begun = self._live, self._desk.begun()
+        live, begun = self._course.now.speaker, self._desk.begun()
         try:
             live.open()
         except (ModelLoadError, ConfigError) as exc:
             if begun is None:
                 raise
-            self._desk.refuse(f"load: {exc}")
+            if error := attempt(partial(self._desk.refuse, f"load: {exc}")):
+                log.warning("that a model cannot be loaded could not be saved: %s", error)
             live, begun = self._desk.load(begun.old), None
             live.open()
         self._course.start(live, begun)
@@ -92,7 +94,12 @@ class Switch:
         return self._course.now.speaker.tell(outcome, frame)
 
     def turn(self) -> UpdateState:
-        """The next stage begins, if there is one. The only place where that happens."""
+        """The next stage begins, if there is one. The only place where that happens.
+
+        Raises what ended the thread that follows the course: no trial goes on unwatched.
+        """
+        if self._failure is not None:
+            raise self._failure
         self._course.now = self._course.next
         self._course.turns += 1
         return self._course.update
@@ -117,6 +124,9 @@ class Switch:
         if error := attempt(lambda: self._desk.leave(results, seconds)):
             log.warning("where the update stands could not be saved: %s", error)
         self._course.close()
+
+    def _watch(self) -> None:
+        self._failure = attempt(self._follow)
 
     def _follow(self) -> None:
         for pause_s in self._course.run():

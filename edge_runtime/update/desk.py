@@ -3,7 +3,8 @@
 A small file beside the journal, `running.json`, says which candidate this process has loaded. It
 says so until the process ends in good order or the candidate has its verdict, so that one found at
 a start tells of a crash, or a power cut, and whose it may be: the third one ends it. A clean stop
-in the middle of a trial counts for nothing; the trial goes on at the next start.
+in the middle of a trial counts for nothing; the trial goes on at the next start. Where the file is
+lost in a trial the end before is taken for a crash.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
     from edge_runtime.model import Model
 
+    from .store.journal import Installed
     from .store.store import Store
 
 log = logging.getLogger(__name__)
@@ -82,8 +84,14 @@ class StoreDesk:
         """
         self._journal = self._store.open()
         self._note = _read(self._path)
-        with suppress(UpdateError):  # a disk that fails: run what there is
+        try:
             self._count()
+        except (OSError, UpdateError) as exc:  # a disk that fails: run what there is
+            log.warning("how the process before ended cannot be noted: %s", exc)
+        with suppress(OSError):
+            self.hung_path.unlink(missing_ok=True)
+        with suppress(OSError):
+            self._stamp = _stamp(self._journal_path)
         self._journal = self._store.journal
         self._running = self._journal.live.digest
         return self._store.path_of(self._journal.live)
@@ -103,7 +111,8 @@ class StoreDesk:
             ready = journal.approved or not self._require_approval
             if ready and candidate.digest != self._running:
                 return Wish("try", candidate.digest)
-        if journal.live.digest != self._running:
+        given_up = journal.state == "trial"  # at the start, and the disk still says otherwise
+        if journal.live.digest != self._running and not given_up:
             return Wish("follow", journal.live.digest)
         return Wish("stay", self._running)
 
@@ -130,25 +139,26 @@ class StoreDesk:
 
     def enter(self, digest: str) -> None:
         crashes = self._note.crashes if self._note.digest == digest else 0
-        note = Note(digest=digest, running=True, crashes=crashes)
-        if model := self._journal.candidate:
-            note = replace(note, name=model.name, version=model.version, counter=model.counter)
-        self._write(note)
+        self._write(replace(_note(digest, self._journal.candidate), crashes=crashes))
 
     def begin(self, before: Baseline) -> None:
+        if not self._is_candidate():
+            raise UpdateError("another candidate has taken its place", reason="order")
         self._write(replace(self._note, running=True, **before._asdict()))
-        self._journal = self._store.begin_trial()
+        if self._journal.state != "trial":
+            self._journal = self._store.begin_trial()
         self._running = self._journal.live.digest
 
     def commit(self) -> None:
-        self._journal = self._store.commit()
+        if self._journal.active.digest != self._running:
+            self._journal = self._store.commit()
         self._write(replace(self._note, running=False, news=True))
 
     def refuse(self, reason: str) -> None:
-        self._refresh()
+        ours = self._is_candidate()
         if self._journal.state == "trial":
             self._journal = self._store.roll_back(reason)
-        elif self._journal.state == "validated":
+        elif self._journal.state == "validated" and ours:
             self._journal = self._store.reject(reason)
         self._running = self._journal.live.digest
         self._write(replace(self._note, running=False, news=True))
@@ -165,16 +175,22 @@ class StoreDesk:
             self._write(replace(self._note, running=False, results=results, seconds=seconds))
 
     def _count(self) -> None:
-        """What the end of the process before says of a candidate."""
+        """What the end of the process before says of a candidate; this one is noted as running."""
         journal, note = self._journal, self._note
         candidate = journal.candidate
         hung = self.hung_path.exists() and self.hung_path.stat().st_size > 0
-        self.hung_path.unlink(missing_ok=True)
-        if not note.running or candidate is None or candidate.digest != note.digest:
+        on_trial = journal.state == "trial"
+        if candidate is None or not (on_trial or journal.state == "validated"):
             return
-        if journal.state == "trial":
+        if on_trial and note.digest != candidate.digest:
+            note = _note(candidate.digest, candidate)
+        if note.digest != candidate.digest or not note.running:
+            if on_trial:
+                self._begin_life(note)
+            return
+        if on_trial:
             journal = self._store.roll_back("hang") if hung else self._store.count_start()
-        elif journal.state == "validated":
+        else:
             note = replace(note, crashes=note.crashes + 1)
             if hung or note.crashes >= STARTS:
                 journal = self._store.reject("hang" if hung else "restarts")
@@ -182,11 +198,23 @@ class StoreDesk:
         over = journal.candidate is None
         self._write(replace(note, running=not over, news=over))
 
+    def _begin_life(self, note: Note) -> None:
+        """From here on a crash may be the candidate's again; a start that cannot say so counts."""
+        try:
+            self._write(replace(note, running=True))
+        except OSError:
+            self._store.count_start()
+
+    def _is_candidate(self) -> bool:
+        """Whether the journal's candidate, as it is now, is the one that is loaded here."""
+        self._refresh()
+        candidate = self._journal.candidate
+        return candidate is not None and candidate.digest == self._note.digest
+
     def _refresh(self) -> None:
         """The journal as it is now, if the file is another one."""
         try:
-            facts = self._journal_path.stat()
-            if (stamp := (facts.st_mtime_ns, facts.st_ino)) != self._stamp:
+            if (stamp := _stamp(self._journal_path)) != self._stamp:
                 self._journal = decoded(self._journal_path.read_bytes())
                 self._stamp = stamp
         except (OSError, DamagedError) as exc:
@@ -195,6 +223,19 @@ class StoreDesk:
     def _write(self, note: Note) -> None:
         self._note = note
         states.replace(self._path, json.dumps(asdict(note)).encode())
+
+
+def _note(digest: str, model: Installed | None) -> Note:
+    """Of a candidate that runs from here on."""
+    note = Note(digest=digest, running=True)
+    if model is None:
+        return note
+    return replace(note, name=model.name, version=model.version, counter=model.counter)
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    facts = path.stat()
+    return facts.st_mtime_ns, facts.st_ino
 
 
 def _read(path: Path) -> Note:

@@ -240,6 +240,21 @@ def test_a_model_that_hangs_in_native_code_is_rolled_back_within_ten_seconds(dev
     assert device.end() == 0
 
 
+@pytest.mark.parametrize("device", [("hang", {})], indirect=True)
+def test_a_stop_that_comes_while_a_model_hangs_is_kept_to(device):
+    def hangs() -> bool:
+        count = len(device.results())
+        time.sleep(0.5)
+        return len(device.results()) == count
+
+    on_trial(device)
+    device.trigger()
+    wait_until(hangs)
+    device.process.send_signal(signal.SIGTERM)
+    assert device.process.wait(15) == 1
+    assert device.journal.state == "rolled_back"
+
+
 @pytest.mark.parametrize("device", [("segfault", {})], indirect=True)
 def test_p08_a_model_that_crashes_three_times_is_rolled_back_and_the_loop_ends(device):
     on_trial(device)

@@ -20,6 +20,7 @@ from edge_runtime.capture import Capture
 from edge_runtime.config import ModelConfig, Rung
 from edge_runtime.errors import EndOfStream
 from edge_runtime.frame import Frame
+from edge_runtime.interfaces import Source
 from edge_runtime.lane import Limits
 from edge_runtime.pipeline import Pipeline
 from edge_runtime.swap.probation import Rules
@@ -212,6 +213,7 @@ class Bench:
         hung: Callable[[], None] = lambda: None,
         require_approval: bool = False,
         live: Path | None = None,
+        stream: Source | None = None,
     ) -> None:
         self.folder = tmp_path / "update"
         self.folder.mkdir(exist_ok=True)
@@ -224,10 +226,10 @@ class Bench:
         self.switch = Switch(
             live=model(self.desk.open()), desk=self.desk, rules=rules, hung=hung, poll_s=0.05
         )
-        self.stream = Stream(count, rate)
+        self.stream = stream or Stream(count, rate)
         self.pipeline = Pipeline(
             capture=Capture([self.stream], Limits()),
-            steps={"wave": ()},
+            steps={self.stream.name: ()},
             model=self.switch,
             sinks=[self.sink],
         )

@@ -37,7 +37,7 @@ def works(count: int, took_ms: float = 10.0, *, every_s: float = 1.0) -> Evidenc
         now_s = 1000.0 + (number + 1) * every_s
         seen.begin(now_s)
         seen.busy_s = 0.0
-        seen.succeed(now_s, took_ms)
+        seen.succeed(took_ms)
         seen.outputs.add(same=False)
     return seen
 
@@ -93,7 +93,7 @@ def test_failures_now_and_then_are_judged_by_their_rate(calls, verdict):
         if number % (calls // ERRORS) == 1:
             seen.fail("odd")
         else:
-            seen.succeed(1099.0, 10.0)
+            seen.succeed(10.0)
     assert found(seen).verdict == verdict
 
 
@@ -126,10 +126,15 @@ def test_a_call_that_never_ends_is_a_hang():
 def test_calls_without_results_are_silence_and_no_calls_are_none():
     seen = works(10)
     assert found(seen, 1500.0).verdict == "wait"
-    seen.begin(1030.0)
+    seen.begin(1500.0)  # the first frame for minutes, of which a result is on the way
+    assert found(seen, 1500.1).verdict == "wait"
     seen.busy_s = 0.0
-    assert found(seen, 1039.0).verdict == "wait"
-    assert found(seen, 1041.0).reason.startswith("silent")
+    assert found(seen, 1530.0).verdict == "wait"
+    seen.begin(1529.9)
+    seen.busy_s = 0.0
+    assert found(seen, 1530.1).reason.startswith("silent")
+    seen.succeed(10.0)
+    assert found(seen, 1530.1).verdict == "wait"
 
 
 def test_memory_may_grow_by_its_budget():
@@ -144,7 +149,7 @@ def slow(seen: Evidence, took_ms: float, count: int) -> Evidence:
     for _ in range(count):
         seen.begin(1100.0)
         seen.busy_s = 0.0
-        seen.succeed(1100.0, took_ms)
+        seen.succeed(took_ms)
     return seen
 
 
@@ -180,6 +185,34 @@ def test_slow_tails_need_two_windows():
         slow(seen, 10.0, WINDOW - 5)
         slow(seen, 60.0, 5)
     assert found(seen).verdict == "ask"
+
+
+def test_windows_begin_anew_after_the_old_model_was_timed():
+    seen = slow(works(0), 10.0, WINDOW // 2)
+    seen.ask([10.0])
+    slow(seen, 10.0, WINDOW - 1)
+    assert not seen.tails
+    slow(seen, 10.0, 1)
+    assert len(seen.tails) == 1
+
+
+class Ending(Evidence):
+    """A call that ends while it is looked at: the loop writes, another thread judges."""
+
+    reads = 0
+
+    @property
+    def busy_s(self) -> float:
+        self.reads += 1
+        return 1099.0 if self.reads == 1 else 0.0
+
+    @busy_s.setter
+    def busy_s(self, value: float) -> None:
+        pass
+
+
+def test_a_call_that_ends_in_the_middle_of_a_look_is_no_hang():
+    assert found(Ending(since_s=1000.0)).verdict == "wait"
 
 
 def test_differences_that_nobody_feels_are_not_judged():
@@ -232,6 +265,8 @@ def test_a_shadow_shares_its_cores_and_so_may_take_longer():
         ("canary_percent", 100),
         ("probation_results", 0),
         ("memory_mb", -1),
+        ("shadow_s", float("nan")),
+        ("latency_ratio", float("nan")),
     ],
 )
 def test_impossible_rules_are_refused(key, value):

@@ -276,6 +276,15 @@ def test_outputs_that_are_not_finite_are_answered_by_the_old_model(tmp_path):
     assert (trial.evidence.not_finite, trial.evidence.results) == (1, 0)
 
 
+def test_outputs_that_are_not_finite_are_never_a_result_where_no_old_model_is_loaded(tmp_path):
+    candidate = scripted_model(tmp_path, NotFinite())
+    candidate.open()
+    trial = Trial(candidate, None)
+    with pytest.raises(FrameError, match="NaN or infinity"):
+        trial(frame(4))
+    assert (trial.evidence.not_finite, trial.evidence.results) == (1, 0)
+
+
 def test_a_frame_that_no_model_can_use_is_no_evidence(tmp_path):
     candidate, old = (scripted_model(tmp_path, Doubler()) for _ in range(2))
     candidate.open()

@@ -37,3 +37,14 @@ def test_the_process_is_ended_from_below_and_the_next_start_rolls_back_at_once(t
     journal = Bench(tmp_path, count=1).store.journal
     assert (journal.state, journal.reason) == ("rolled_back", "hang")
     assert not running.desk.hung_path.exists()
+
+
+def test_where_no_file_can_be_written_it_runs_all_the_same_and_is_ended_too(tmp_path):
+    path = tmp_path / "read-only" / "hung"  # a folder that is not there, for a disk that is
+
+    program = [sys.executable, "-c", PROGRAM, str(path)]
+    done = subprocess.run(program, capture_output=True, text=True, timeout=60)
+
+    assert done.returncode == 1
+    assert f"{path}: No such file or directory: a hang will count as a crash" in done.stderr
+    assert "Timeout" in done.stderr  # where the threads stood

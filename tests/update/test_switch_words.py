@@ -139,8 +139,38 @@ def test_update_takes_one_place_or_several_mirrors(tmp_path):
         (('repository = "x"', "probation_s = 0"), "probation_s: 0.0 must be above 0"),
         (('repository = "x"', "canary = 5"), "did you mean 'canary_percent'"),
         (("repository = [1]",), "repository: must be a text"),
+        (("repository = 1",), "repository: must be a text"),
+        (('repository = ""',), "repository: is missing"),
+        (('repository = ["stick", ""]',), "repository: is missing"),
+        (('repository = "x"', "root_file = 1"), "root_file: must be a text"),
     ],
 )
 def test_what_is_wrong_in_update_is_named(tmp_path, lines, message):
     with pytest.raises(ConfigError, match=message):
         loaded(tmp_path, *lines)
+
+
+@pytest.mark.parametrize(
+    ("mirror", "message"),
+    [
+        ("http://models.example.org/", "must be https://host/path, file:///path or a folder"),
+        ("ftp://models.example.org/", "must be https://host/path, file:///path or a folder"),
+        ("https://:443/", "must be https://host/path, file:///path or a folder"),
+        ("https://models.example.org:port/", "is no URL"),
+        ("https://bed-7:s3cret@models.example.org/", "without log-in, query and fragment"),
+        ("https://models.example.org/?s3cret", "without log-in, query and fragment"),
+    ],
+)
+def test_an_address_that_no_model_may_come_from_is_refused_where_it_stands(
+    tmp_path, mirror, message
+):
+    with pytest.raises(ConfigError, match=message) as found:
+        loaded(tmp_path, f'repository = ["stick", "{mirror}"]')
+    assert str(found.value).startswith(f"{tmp_path / 'run.toml'}:9: [update] repository: ")
+    assert "s3cret" not in str(found.value)
+    assert found.value.exit_code == 2
+
+
+@pytest.mark.parametrize("mirror", ["http://127.0.0.1:8000/", "file:///media/stick", "https://a"])
+def test_an_address_of_a_server_of_this_machine_or_a_folder_is_taken(tmp_path, mirror):
+    assert loaded(tmp_path, f'repository = "{mirror}"').repository == (mirror,)
