@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import signal
 import sys
 
 import click
@@ -19,6 +20,7 @@ VERBS = (
     "rollout",
     "promote",
     "revoke",
+    "remove",
     "refresh",
     "status",
     "rotate",
@@ -66,6 +68,7 @@ def cli() -> None:
 def main() -> None:
     """The entry point. Exit codes: 0 done, 1 failed, 2 options or keys, 3 model, 4 signatures."""
     code: object
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # half-written files go first
     try:
         code = cli.main(prog_name="edge-release", standalone_mode=False)
     except (click.exceptions.Abort, KeyboardInterrupt):
@@ -87,6 +90,7 @@ def main() -> None:
         code = 1
     except OSError as exc:
         where = f"{exc.filename}: " if exc.filename else ""
-        click.echo(f"edge-release: {where}{exc.strerror or exc}; nothing is published", err=True)
+        said = f"{where}{exc.strerror or exc}; `edge-release status` says what is published"
+        click.echo(f"edge-release: {said}", err=True)
         code = 1
     sys.exit(code if isinstance(code, int) else 0)

@@ -10,9 +10,19 @@ import click
 if TYPE_CHECKING:
     from tuf.api.metadata import Metadata, Root
 
-from .release_options import folder, keys_at, keys_option, now, out_option, repo_option, tool_at
+from .release_options import (
+    check_apart,
+    folder,
+    keys_at,
+    keys_option,
+    now,
+    out_option,
+    repo_option,
+    tool_at,
+)
 
 _days = click.IntRange(1, 3650)
+_draft = click.Path(path_type=Path, exists=True, dir_okay=False)
 _no_passphrase = click.option(
     "--no-passphrase", is_flag=True, help="Leave new root and targets keys unlocked on the disk."
 )
@@ -52,11 +62,9 @@ def init(
     Example:
         edge-release init repo --keys keys
     """
-    from edge_runtime.errors import ConfigError
     from edge_runtime.release import roots
 
-    if any(path.resolve().is_relative_to(repo.resolve()) for path in key_folders):
-        raise ConfigError(f"--keys: must not lie in {repo}, which is published")
+    check_apart(repo, key_folders)
     days = {"root": root_days, "targets": targets_days}
     days |= dict.fromkeys(("snapshot", "timestamp"), timestamp_days)
     keys = keys_at(key_folders, locked=not no_passphrase)
@@ -89,13 +97,13 @@ def rotate(
         edge-release rotate root --key 3f2a91c0 --keys keys --keys /media/a --keys /media/b
     """
     tool = tool_at(repo, key_folders, locked=not no_passphrase)
-    draft, whole = tool.draft(role, old)
+    draft, whole = tool.draft(role, old, out)
     click.echo(f"{role}: a new key lies in {key_folders[0]}")
     tell(draft, whole, out)
 
 
 @click.command("root-sign")
-@click.argument("draft", type=click.Path(path_type=Path, dir_okay=False))
+@click.argument("draft", type=_draft)
 @keys_option
 def root_sign(draft: Path, key_folders: tuple[Path, ...]) -> None:
     """Sign DRAFT with the root keys here; needs neither the repository nor a network.
@@ -119,7 +127,7 @@ def root_sign(draft: Path, key_folders: tuple[Path, ...]) -> None:
 
 
 @click.command("root-publish")
-@click.argument("draft", type=click.Path(path_type=Path, dir_okay=False))
+@click.argument("draft", type=_draft)
 @repo_option
 @keys_option
 def root_publish(draft: Path, repo: Path, key_folders: tuple[Path, ...]) -> None:
@@ -138,13 +146,10 @@ def root_publish(draft: Path, repo: Path, key_folders: tuple[Path, ...]) -> None
 
 def tell(draft: Metadata[Root], whole: bool, out: Path) -> None:
     """What became of a new root, and what is to do."""
-    from edge_runtime.release import files
-
     version = draft.signed.version
     if whole:
         click.echo(f"root {version} is published")
         return
-    files.write(out, draft.to_bytes())
     click.echo(f"{out}: root {version}, not published: too few root keys are here")
     click.echo(f"where they are: edge-release root-sign {out} --keys DIR")
     click.echo(f"then here: edge-release root-publish {out}")

@@ -56,14 +56,25 @@ def keys_at(folders: tuple[Path, ...], *, locked: bool = True) -> Keys:
     """The keys of some folders; new ones get a passphrase unless `locked` is False."""
     from edge_runtime.release.keys import Keys
 
-    return Keys(folders, lambda fresh: passphrase(fresh=fresh, locked=locked))
+    return Keys(folders, passphrase, locked=locked)
 
 
 def tool_at(repo: Path, folders: tuple[Path, ...], *, locked: bool = True) -> Tool:
-    """What does the work, now."""
+    """What does the work, now. Raises ConfigError."""
     from edge_runtime.release.tool import Tool
 
+    if (repo / "metadata").is_dir():  # or else there is none, which `Tool` says better
+        check_apart(repo, folders)
     return Tool(repo, keys_at(folders, locked=locked), now())
+
+
+def check_apart(repo: Path, folders: tuple[Path, ...]) -> None:
+    """Raises ConfigError for keys that whoever reads the repository could read."""
+    from edge_runtime.errors import ConfigError
+
+    for path in folders:
+        if path.resolve().is_relative_to(repo.resolve()):
+            raise ConfigError(f"--keys {path}: must not lie in {repo}, which is published")
 
 
 def now() -> datetime:
@@ -71,15 +82,13 @@ def now() -> datetime:
     return datetime.now(timezone.utc)
 
 
-def passphrase(*, fresh: bool, locked: bool) -> str:
-    """From the environment, else from a person; "" when neither is there or none is wanted.
+def passphrase(fresh: bool) -> str:
+    """From the environment, else from a person; "" when neither is there.
 
     Raises ConfigError for a new key that nobody gives one for.
     """
     from edge_runtime.errors import ConfigError
 
-    if fresh and not locked:
-        return ""
     if given := os.environ.get(PASSPHRASE):
         return given
     if sys.stdin.isatty():

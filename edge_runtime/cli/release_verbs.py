@@ -1,21 +1,16 @@
-"""`edge-release add`, `rollout`, `promote`, `revoke`, `refresh`, `status`: what is released."""
+"""`edge-release add`, `rollout`, `promote`, `revoke`, `remove`, `refresh`, `status`: releases."""
 
 from __future__ import annotations
 
 import json
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from .release_options import folder, keys_option, now, out_option, repo_option, tool_at
+from .release_shown import say, show
 
-if TYPE_CHECKING:
-    from edge_runtime.release.status import Status
-    from edge_runtime.update.release import Release
-
-HEAD = ("name", "version", "counter", "share", "for", "state")
 _days = click.IntRange(1, 3650)
 
 
@@ -139,6 +134,25 @@ def revoke(name: str, version: str, reason: str, repo: Path, key_folders: tuple[
     say(tool_at(repo, key_folders).revoke(name, version, reason))
 
 
+@click.command("remove")
+@click.argument("name")
+@click.argument("version")
+@repo_option
+@keys_option
+def remove(name: str, version: str, repo: Path, key_folders: tuple[Path, ...]) -> None:
+    """Drop a release and its bundle: a revoked one, or one that was never out.
+
+    Where it was revoked, let every device look once before: one that still runs it does not learn
+    of the revocation any more.
+
+    \b
+    Example:
+        edge-release remove ecg-beats 1.0.0
+    """
+    gone = tool_at(repo, key_folders).remove(name, version)
+    click.echo(f"{gone.name} {gone.version} is removed, {gone.length} bytes")
+
+
 @click.command("refresh")
 @repo_option
 @keys_option
@@ -163,14 +177,17 @@ def refresh(
     Example, daily:
         17 5 * * *  edge-release refresh --repo /srv/models --keys /etc/edge-release
     """
+    from edge_runtime.release import repository
+
     from .release_keys import tell
 
     told = {"targets": targets_days, "snapshot": timestamp_days, "timestamp": timestamp_days}
     days = {role: count for role, count in told.items() if count is not None}
     tool = tool_at(repo, key_folders)
     seen = tool.refresh(days, targets=targets or targets_days is not None)
-    if root:
-        tell(*tool.draft("", ""), out)
+    if root:  # last: devices wait for the timestamp, whatever becomes of the root
+        tell(*tool.draft("", "", out), out)
+        seen = repository.read(repo)
     signed = seen.timestamp.signed
     click.echo(f"timestamp {signed.version}, ends {signed.expires:%Y-%m-%d %H:%M} UTC")
 
@@ -198,53 +215,13 @@ def status(repo: Path, as_json: bool) -> None:
     raise click.exceptions.Exit(1 if found.faults else 0)
 
 
-def show(found: Status) -> None:
-    """For a person."""
-    from .columns import table
-
-    rows = [
-        [r.name, r.version, str(r.counter), f"{r.percent:g} %", audience(r), state(r)]
-        for r in found.releases
-    ]
-    click.echo(table(HEAD, rows, right=("counter", "share")) if rows else "no releases yet")
-    for entry in found.expiries:
-        click.echo(f"{entry.role} {entry.version} ends {entry.expires:%Y-%m-%d %H:%M} UTC")
-    for text in found.faults:
-        click.echo(f"edge-release: {text}", err=True)
-    for text in found.warnings:
-        click.echo(f"edge-release: warning: {text}", err=True)
-
-
-def say(release: Release) -> None:
-    """One release in a line."""
-    click.echo(
-        f"{release.name} {release.version}: {release.percent:g} % of {audience(release)}"
-        f"{', ' if state(release) else ''}{state(release)}"
-    )
-
-
-def audience(release: Release) -> str:
-    """Whom the percentage is of, and who has it besides."""
-    boards = ", ".join((*release.profiles, *release.archs)) or "all boards"
-    return f"{boards} + {len(release.devices)} by name" if release.devices else boards
-
-
-def state(release: Release) -> str:
-    """Revoked, or waiting; empty otherwise."""
-    if release.revoked:
-        return f"revoked: {release.revoked}"
-    if release.not_before:
-        return f"from {datetime.fromtimestamp(release.not_before, timezone.utc):%Y-%m-%d %H:%M} UTC"
-    return ""
-
-
 def moment(text: str) -> int:
     """Seconds since 1970 of an ISO 8601 time. Raises ConfigError."""
     from edge_runtime.errors import ConfigError
 
     try:
         found = datetime.fromisoformat(text.replace("Z", "+00:00"))
-    except ValueError as exc:
+        found = found if found.tzinfo else found.replace(tzinfo=timezone.utc)
+        return max(0, int(found.astimezone(timezone.utc).timestamp()))
+    except (ValueError, OverflowError) as exc:
         raise ConfigError(f"--not-before {text}: write it as 2026-12-01T06:00Z") from exc
-    found = found if found.tzinfo else found.replace(tzinfo=timezone.utc)
-    return max(0, int(found.timestamp()))

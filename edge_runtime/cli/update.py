@@ -219,7 +219,7 @@ def verdict(store: Store, wait_s: float) -> Journal:
     """Wait until the trial is over. Raises the error that tells how it ended."""
     deadline = time.monotonic() + wait_s
     while (journal := store.refresh()).state in ("validated", "trial"):
-        if time.monotonic() > deadline:
+        if not time.monotonic() <= deadline:  # also for --wait nan
             raise DownloadError(
                 f"no verdict within {wait_s:g} s: still {journal.state}", reason="no-verdict"
             )

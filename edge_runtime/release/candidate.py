@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,14 +16,27 @@ from edge_runtime.update.gate import contents
 from edge_runtime.update.release import WORD, Release
 from edge_runtime.update.store import bundle
 
+ARCHS = ("aarch64", "armv6l", "armv7l", "i686", "riscv64", "x86_64")  # as Linux calls them
+_VERSION = re.compile(r"[0-9]+(\.[0-9]+)*")
+
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """What a release asks of a device beyond what its manifest says; empty asks for nothing."""
+    """What a release asks of a device beyond what its manifest says; empty asks for nothing.
+
+    Raises ConfigError for what no device could fulfil.
+    """
 
     archs: tuple[str, ...] = ()
     min_memory_mb: int = 0
     min_version: str = ""
+
+    def __post_init__(self) -> None:
+        for arch in self.archs:
+            if arch not in ARCHS:
+                raise ConfigError(f"--arch {arch}: `uname -m` says one of {', '.join(ARCHS)}")
+        if self.min_version and not _VERSION.fullmatch(self.min_version):
+            raise ConfigError(f"--min-version {self.min_version}: write it as 1.2.0")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +79,7 @@ def pack(directory: Path) -> Iterator[Candidate]:
     _check(manifest.read(directory))
     with TemporaryDirectory(prefix="edge-release-") as scratch:
         packed, copy = Path(scratch, "bundle.tar"), Path(scratch, "model")
-        digest = _pack(directory, packed)
-        bundle.unpack(packed, copy, digest)
+        digest = _pack(directory, packed, copy)
         found = manifest.read(copy)
         yield Candidate(
             bundle=packed,
@@ -96,16 +109,20 @@ def _check(found: Manifest) -> None:
         )
 
 
-def _pack(directory: Path, to: Path) -> str:
+def _pack(directory: Path, to: Path, copy: Path) -> str:
     """Here it is no attack that the bundle refuses, but a directory to mend."""
     try:
-        return bundle.pack(directory, to)
+        digest = bundle.pack(directory, to)
+        bundle.unpack(to, copy, digest)
     except VerificationError as exc:
         raise ConfigError(str(exc)) from exc
     except FileNotFoundError as exc:
         raise ConfigError(
             f"{directory / manifest.MANIFEST}: names {exc.filename}, which is not there"
         ) from exc
+    except OSError as exc:  # a disk that is full is not said by name
+        raise OSError(exc.errno, exc.strerror, exc.filename or str(to)) from exc
+    return digest
 
 
 def _prove(found: Manifest) -> tuple[str, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from edge_runtime.errors import UpdateError
@@ -28,9 +28,9 @@ def replacing(path: Path, mode: int = PUBLIC) -> Iterator[Path]:
     Raises OSError, which names `path`.
     """
     fresh = path.with_name(f".{path.name}.new")
-    fresh.unlink(missing_ok=True)  # left by a run that was killed
-    os.close(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode))
     try:
+        fresh.unlink(missing_ok=True)  # left by a run that was killed
+        os.close(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode))
         yield fresh
         descriptor = os.open(fresh, os.O_RDONLY | os.O_CLOEXEC)
         try:
@@ -43,7 +43,8 @@ def replacing(path: Path, mode: int = PUBLIC) -> Iterator[Path]:
     except OSError as exc:
         raise OSError(exc.errno, exc.strerror, str(path)) from exc
     finally:
-        fresh.unlink(missing_ok=True)
+        with suppress(OSError):  # where nothing can be written
+            fresh.unlink()
 
 
 @contextmanager

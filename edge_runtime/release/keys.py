@@ -7,7 +7,8 @@ they install.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 ROLES = ("root", "targets", "snapshot", "timestamp")
 OFFLINE = frozenset({"root", "targets"})
+SECRET_MAX = 1023  # bytes of a passphrase that OpenSSL takes
 
 Ask = Callable[[bool], str]  # True: for a new key, so ask twice; "" is no passphrase
 
@@ -33,12 +35,15 @@ class Keys:
     Args:
         folders: where to look, sticks among them; new keys go into the first.
         ask: gives the passphrase; called once, when it is needed.
+        locked: whether new root and targets keys get the passphrase.
     """
 
-    def __init__(self, folders: Sequence[Path], ask: Ask) -> None:
+    def __init__(self, folders: Sequence[Path], ask: Ask, *, locked: bool = True) -> None:
         self._folders = tuple(folders)
         self._ask = ask
-        self._passphrase: str | None = None
+        self._locked = locked
+        self._passphrase: bytes | None = None
+        self._made: list[Path] = []
 
     def make(self, role: str) -> CryptoSigner:
         """A new key, on disk before it signs anything. Raises ConfigError."""
@@ -48,21 +53,36 @@ class Keys:
 
         private = Ed25519PrivateKey.generate()
         signer = CryptoSigner(private)
-        secret = self._secret(fresh=True) if role in OFFLINE else ""
+        secret = self._secret(fresh=True) if role in OFFLINE and self._locked else b""
         pem = private.private_bytes(
             serialization.Encoding.PEM,
             serialization.PrivateFormat.PKCS8,
-            serialization.BestAvailableEncryption(secret.encode())
+            serialization.BestAvailableEncryption(secret)
             if secret
             else serialization.NoEncryption(),
         )
         folder = self._folders[0]
+        path = folder / file_name(role, signer.public_key.keyid)
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            files.write(folder / file_name(role, signer.public_key.keyid), pem, files.SECRET)
+            self._made.append(path)
+            files.write(path, pem, files.SECRET)
         except OSError as exc:
             raise ConfigError(f"--keys: {folder}: no key can be kept here: {exc.strerror}") from exc
         return signer
+
+    @contextmanager
+    def kept_with(self, *named: Path) -> Iterator[None]:
+        """New keys go again when the block fails, unless one of the files `named` is there then."""
+        with ExitStack() as unless_done:
+            unless_done.callback(self._forget, named)
+            yield
+            unless_done.pop_all()
+
+    def _forget(self, named: tuple[Path, ...]) -> None:
+        if not any(path.exists() for path in named):
+            for made in self._made:
+                made.unlink(missing_ok=True)
 
     def find(self, role: str, root: Root) -> tuple[CryptoSigner, ...]:
         """The keys of a role that are at hand. Raises ConfigError for one that cannot be used."""
@@ -105,7 +125,7 @@ class Keys:
         except OSError as exc:
             raise ConfigError(f"{path}: {exc.strerror}") from exc
         locked = b"ENCRYPTED PRIVATE KEY" in content
-        secret = self._secret(fresh=False).encode() if locked else None
+        secret = self._secret(fresh=False) if locked else None
         if locked and not secret:
             raise ConfigError(
                 f"{path}: is locked; set EDGE_RELEASE_PASSPHRASE or run on a terminal"
@@ -119,9 +139,12 @@ class Keys:
             raise ConfigError(f"{path}: not an ed25519 key")
         return key
 
-    def _secret(self, *, fresh: bool) -> str:
+    def _secret(self, *, fresh: bool) -> bytes:
         if self._passphrase is None:
-            self._passphrase = self._ask(fresh)
+            given = self._ask(fresh).encode("utf-8", "surrogateescape")
+            if len(given) > SECRET_MAX:
+                raise ConfigError(f"the passphrase has more than {SECRET_MAX} bytes")
+            self._passphrase = given
         return self._passphrase
 
 

@@ -14,7 +14,7 @@ from edge_runtime.errors import ConfigError, UpdateError, VerificationError
 
 from . import files
 from .keys import Keys
-from .repository import METADATA, Repository, signed_by
+from .repository import COUNTERS_KEY, METADATA, NEXT, TIMESTAMP, Repository, signed_by
 
 if TYPE_CHECKING:
     from securesystemslib.signer import CryptoSigner
@@ -28,11 +28,12 @@ KEPT = 10  # older versions of a file stay for clients that are reading, and for
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What is new. `targets`: signed parts to become the next targets.json; `root`: a signed
-    successor; `days`: how long roles live from now on.
+    """What is new. `targets`: signed parts to become the next targets.json; `counters`: those that
+    it no longer shows; `root`: a signed successor; `days`: how long roles live from now on.
     """
 
     targets: Mapping[str, Any] | None = None
+    counters: Mapping[str, int] = field(default_factory=dict)
     root: Metadata[Root] | None = None
     days: Mapping[str, int] = field(default_factory=dict)
 
@@ -42,7 +43,8 @@ def publish(seen: Repository, change: Change, keys: Keys, now: datetime) -> None
 
     A changed role is signed by its old key too where that is at hand: then the files suit the old
     root and the new one, and the new root comes last. Without the old key clients fail for the
-    moment between two renames, and try again.
+    moment between two renames, and try again; the timestamp of after lies there before, so that
+    a run that is cut off between the two can be gone on from.
 
     Raises ConfigError (keys), VerificationError (would not verify), OSError; nothing is seen then.
     """
@@ -52,15 +54,18 @@ def publish(seen: Repository, change: Change, keys: Keys, now: datetime) -> None
     fresh: dict[str, bytes] = {}
     snapshot = _next(seen.snapshot, change, now)
     timestamp = _next(seen.timestamp, change, now)
-    if change.targets is not None or not signed_by(root, "targets", seen.targets):
+    targets = seen.targets
+    if change.targets is not None or not signed_by(root, "targets", targets):
         targets = _next(seen.targets, change, now)
         if change.targets is not None:
             targets.signed.targets = dict(change.targets)
+        if change.counters:
+            targets.signed.unrecognized_fields[COUNTERS_KEY] = dict(change.counters)
         content = _signed("targets", targets, judges, keys)
         if len(content) > TARGETS_MAX:
             raise UpdateError(
-                f"targets.json would have {len(content)} bytes, clients take {TARGETS_MAX}: begin "
-                "a second repository",
+                f"targets.json would have {len(content)} bytes, clients take {TARGETS_MAX}: "
+                "edge-release remove what no device needs any more",
                 reason="oversize",
             )
         fresh[f"{targets.signed.version}.targets.json"] = content
@@ -68,8 +73,9 @@ def publish(seen: Repository, change: Change, keys: Keys, now: datetime) -> None
     content = _signed("snapshot", snapshot, judges, keys)
     fresh[f"{snapshot.signed.version}.snapshot.json"] = content
     timestamp.signed.snapshot_meta = _meta(snapshot.signed.version, content)
-    fresh["timestamp.json"] = _signed("timestamp", timestamp, judges, keys)
-    _place(seen, root, fresh, both=signed_by(seen.root, "timestamp", timestamp))
+    fresh[TIMESTAMP] = _signed("timestamp", timestamp, judges, keys)
+    changed = (("targets", targets), ("snapshot", snapshot), ("timestamp", timestamp))
+    _place(seen, root, fresh, both=all(signed_by(seen.root, role, new) for role, new in changed))
     _prune(seen.folder / METADATA, snapshot.signed.version, snapshot.signed.meta["targets.json"])
 
 
@@ -135,12 +141,14 @@ def _place(
     order = list(fresh.items())  # targets, snapshot, timestamp
     if root is not seen.root:
         new_root = (f"{root.signed.version}.root.json", root.to_bytes())
-        order.insert(len(order) if both else len(order) - 1, new_root)
+        order[-1:] = [order[-1], new_root] if both else [(NEXT, order[-1][1]), new_root, order[-1]]
     for name, content in order:
         files.write(folder / name, content)
 
 
 def _prune(folder: Path, snapshot: int, targets: Any) -> None:
+    with suppress(OSError):
+        (folder / NEXT).unlink(missing_ok=True)
     for role, newest in (("snapshot", snapshot), ("targets", targets.version)):
         for path in folder.glob(f"*.{role}.json"):
             version = path.name.partition(".")[0]

@@ -1,6 +1,7 @@
 """A TUF repository as it lies on disk, verified while it is read, and replaced in a safe order.
 
     metadata/   1.root.json ...  7.targets.json  12.snapshot.json  timestamp.json
+                next.timestamp.json, for the moment in which a root takes over without an old key
     targets/<name>/<sha256>.<version>.tar
 
 Plain files with consistent snapshots (TUF 1.0.34, section 6.2): what a client reads under one
@@ -9,7 +10,8 @@ timestamp.json never changes, so no moment of a publication shows it two halves.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,11 +24,17 @@ if TYPE_CHECKING:
 
 METADATA = "metadata"
 TARGETS = "targets"
+TIMESTAMP = "timestamp.json"
+NEXT = "next.timestamp.json"
+COUNTERS_KEY = "x-edge-run-counters"  # in targets: of names whose newest release was removed
 
 
 @dataclass(frozen=True, slots=True)
 class Repository:
-    """The metadata that clients see now. `length` is how many bytes targets.json has."""
+    """The metadata that clients see now. `length` is how many bytes targets.json has.
+
+    `cut_off`: a new root is in place and what it signs is not yet; the next signature mends it.
+    """
 
     folder: Path
     root: Metadata[Root]
@@ -34,6 +42,14 @@ class Repository:
     snapshot: Metadata[Snapshot]
     timestamp: Metadata[Timestamp]
     length: int
+    cut_off: bool = False
+
+    def counters(self) -> dict[str, int]:
+        """The highest counter that was ever given out, by name."""
+        highest = dict(self.targets.signed.unrecognized_fields.get(COUNTERS_KEY, {}))
+        for release in self.releases():
+            highest[release.name] = max(release.counter, highest.get(release.name, 0))
+        return highest
 
     def releases(self) -> tuple[Release, ...]:
         """In the order of their names and counters. Raises VerificationError for a foreign one."""
@@ -67,7 +83,16 @@ def read(folder: Path) -> Repository:
             f"{folder}: no repository here; edge-release init makes one", reason="missing"
         )
     root = _newest_root(folder)
-    timestamp = _verified(root, "timestamp", folder, "timestamp.json")[0]
+    try:
+        return _below(folder, root, TIMESTAMP)
+    except VerificationError:
+        with suppress(VerificationError):
+            return replace(_below(folder, root, NEXT), cut_off=True)
+        raise
+
+
+def _below(folder: Path, root: Metadata[Root], name: str) -> Repository:
+    timestamp = _verified(root, "timestamp", folder, name)[0]
     version = timestamp.signed.snapshot_meta.version
     snapshot = _verified(root, "snapshot", folder, f"{version}.snapshot.json")[0]
     version = snapshot.signed.meta["targets.json"].version

@@ -16,6 +16,7 @@ from edge_runtime.tables import nearest
 from edge_runtime.update.release import Release
 
 EVERY_BOARD = "any"
+REASON_MAX = 200
 _OF_LISTS = (".txt", ".csv", ".list")  # no device is called so; bed-7.ward.example may be one
 
 
@@ -62,9 +63,29 @@ def widen(release: Release, told: Rollout) -> Release:
 def revoke(release: Release, reason: str) -> Release:
     """The release taken back; devices that run it go to the one before. Raises ConfigError."""
     said = " ".join(reason.split())
-    if not said:
-        raise ConfigError("--reason: say why; devices publish it")
+    if not said or len(said) > REASON_MAX or not said.isprintable():
+        raise ConfigError(f"--reason: say why, in {REASON_MAX} letters at most; devices publish it")
     return release if release.revoked else replace(release, revoked=said)
+
+
+def removable(releases: Iterable[Release], name: str, version: str) -> Release:
+    """A release that may go. Raises ConfigError for one that devices have, or are to have."""
+    listed = list(releases)
+    found = find(listed, name, version)
+    if found.revoked:
+        return found
+    if found.percent or found.devices:
+        out = f"{found.percent:g} %" if found.percent else f"{len(found.devices)} by name"
+        raise ConfigError(
+            f"{_called(found)}: is out to {out}; a release that devices have is not removed: "
+            f"edge-release revoke {name} {version} first, and let each of them look once"
+        )
+    if found.counter == max(release.counter for release in listed if release.name == name):
+        raise ConfigError(
+            f"{_called(found)}: is the newest of its name; to be rid of it: "
+            f"edge-release revoke {name} {version} first"
+        )
+    return found
 
 
 def read_devices(text: str) -> tuple[str, ...]:
@@ -72,15 +93,19 @@ def read_devices(text: str) -> tuple[str, ...]:
     path = Path(text)
     try:
         is_file = "," not in text and path.is_file()
-        lines = path.read_text(encoding="utf-8").splitlines() if is_file else text.split(",")
+        lines = path.read_text(encoding="utf-8-sig").splitlines() if is_file else text.split(",")
     except (OSError, UnicodeDecodeError) as exc:
         raise ConfigError(f"--devices: {path}: cannot be read as a list of names: {exc}") from exc
     if not is_file and ("/" in text or path.suffix in _OF_LISTS):
         raise ConfigError(f"--devices: {text}: no such file")
     names = tuple(name for line in lines if (name := line.partition("#")[0].strip()))
-    if not names or any(len(name) > 200 or not name.isprintable() for name in names):
+    if not names or any(map(_is_no_name, names)):
         raise ConfigError(f"--devices: {text!r} is neither a file with one name a line nor names")
     return names
+
+
+def _is_no_name(name: str) -> bool:
+    return len(name) > 200 or "," in name or not name.isprintable()
 
 
 def _percent(release: Release, percent: float | None) -> float:

@@ -15,7 +15,7 @@ from edge_runtime.state import settle
 from . import files, repository
 from .keys import ROLES, Keys
 from .publish import DAYS, DAYS_KEY, expiry, lifetime, sign
-from .repository import METADATA, TARGETS, Repository, signed_by
+from .repository import METADATA, Repository, signed_by
 
 if TYPE_CHECKING:
     from tuf.api.metadata import Metadata, Root
@@ -26,21 +26,23 @@ ROOT_KEYS, ROOT_THRESHOLD = 3, 2
 def create(folder: Path, keys: Keys, days: Mapping[str, int], now: datetime) -> Repository:
     """An empty repository with new keys; the folder must not exist, or be empty.
 
-    It is made beside its place and renamed whole. Raises ConfigError, OSError.
+    The metadata are renamed into it whole. Raises ConfigError, OSError; no key stays then.
     """
     if folder.is_dir() and any(folder.iterdir()):
         raise ConfigError(f"{folder}: is not empty; take a new folder")
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as scratch:
-        made = Path(scratch, "repository")
-        (made / METADATA).mkdir(parents=True)
-        (made / TARGETS).mkdir()
-        for name, content in _first(keys, {**DAYS, **days}, now).items():
-            files.write(made / METADATA / name, content)
-        for path in (made, made / METADATA, made / TARGETS):
-            path.chmod(0o755)  # for the web server, whatever the umask is
-        made.rename(folder)
-        settle(folder.parent)
+    with keys.kept_with(folder / METADATA):
+        first = _first(keys, {**DAYS, **days}, now)
+        folder.mkdir(parents=True, exist_ok=True)
+        with TemporaryDirectory(dir=folder, prefix=".new.") as scratch:
+            made = Path(scratch, METADATA)
+            made.mkdir()
+            for name, content in first.items():
+                files.write(made / name, content)
+            for path in (folder, made):
+                path.chmod(0o755)  # for the web server, whatever the umask is
+            made.rename(folder / METADATA)
+            settle(folder)
+        settle(folder.resolve().parent)
     return repository.read(folder)
 
 
@@ -90,7 +92,7 @@ def complete(seen: Repository, draft: Metadata[Root]) -> bool:
     return signed_by(seen.root, "root", draft) and signed_by(draft, "root", draft)
 
 
-def check(seen: Repository, draft: Metadata[Any]) -> None:
+def check(seen: Repository, draft: Metadata[Any], now: datetime) -> None:
     """Raises VerificationError for what may not follow the present root."""
     wanted = seen.root.signed.version + 1
     if draft.signed.type != "root" or draft.signed.version != wanted:
@@ -104,6 +106,10 @@ def check(seen: Repository, draft: Metadata[Any]) -> None:
             f"the draft bears too few signatures; {ROOT_THRESHOLD} of the root keys must sign: "
             "edge-release root-sign",
             reason="bad-signature",
+        )
+    if draft.signed.is_expired(now):
+        raise VerificationError(
+            f"the draft ended on {draft.signed.expires:%Y-%m-%d}: make it anew", reason="expired"
         )
 
 

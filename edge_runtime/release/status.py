@@ -11,9 +11,10 @@ from edge_runtime.update.release import Release
 
 from .keys import OFFLINE, ROLES
 from .publish import TARGETS_MAX, lifetime
-from .repository import Repository, bundle_path, has_bundle
+from .repository import TARGETS, Repository, bundle_path, has_bundle
 
 SOON = 4  # the last quarter of a life
+FULL = 0.8  # of what clients take
 REMEDY = {
     "root": "edge-release refresh --root",
     "targets": "edge-release refresh --targets",
@@ -66,9 +67,10 @@ def look(seen: Repository, now: datetime) -> Status:
     expiries = tuple(_expiry(seen, role, now) for role in ROLES)
     ended = [entry for entry in expiries if entry.seconds <= 0]
     faults = [f"{e.role} ended {_days(-e.seconds)} ago: {REMEDY[e.role]}" for e in ended]
-    return Status(
-        releases, expiries, (*faults, *_bundles(seen, releases)), tuple(_warnings(seen, expiries))
-    )
+    if seen.cut_off:
+        faults.append(f"a new root is published without the timestamp: {REMEDY['timestamp']}")
+    warnings = (*_warnings(seen, expiries), *_left(seen, releases))
+    return Status(releases, expiries, (*faults, *_bundles(seen, releases)), warnings)
 
 
 def _expiry(seen: Repository, role: str, now: datetime) -> Expiry:
@@ -92,8 +94,19 @@ def _warnings(seen: Repository, expiries: Sequence[Expiry]) -> Iterator[str]:
         if entry.soon and entry.seconds > 0:
             keys = f", with the {entry.role} key" if entry.role in OFFLINE else ""
             yield f"{entry.role} ends in {_days(entry.seconds)}: {REMEDY[entry.role]}{keys}"
-    if seen.length > TARGETS_MAX * 0.8:
-        yield f"targets.json has {seen.length} of the {TARGETS_MAX} bytes that clients take"
+    if seen.length > TARGETS_MAX * FULL:
+        yield (
+            f"targets.json has {seen.length} of the {TARGETS_MAX} bytes that clients take: "
+            "edge-release remove what no device needs any more"
+        )
+
+
+def _left(seen: Repository, releases: Sequence[Release]) -> Iterator[str]:
+    """Bundles of an `add` or a `remove` that was cut off."""
+    named = {bundle_path(seen.folder, release) for release in releases}
+    for path in sorted((seen.folder / TARGETS).glob("*/*.tar")):
+        if path not in named:
+            yield f"{path} belongs to no release: add its directory again, or delete it"
 
 
 def _days(seconds: int) -> str:

@@ -51,6 +51,43 @@ def test_a_release_comes_from_the_maker_to_the_results_and_back_by_hand(site):
     assert not told["broken"]
 
 
+def test_the_json_documents_have_these_keys_and_no_others(site):
+    site.released("9.1.0")
+    state = [
+        "state",
+        "active",
+        "previous",
+        "candidate",
+        "approved",
+        "starts",
+        "reason",
+        "floor",
+        "time_floor",
+        "quarantine",
+        "job",
+    ]
+    checked = json.loads(site.device("check", "--json"))
+    assert list(checked) == ["offer", "why", "expires", "refused", *state]
+    assert list(site.status()) == [*state, "store", "waits_for_approval"]
+    applied = json.loads(site.device("apply", "--json"))
+    assert list(applied) == ["release", "why", "gate", *state]
+    assert applied["release"] == checked["offer"]
+    assert list(applied["active"]) == ["digest", "name", "version", "counter"]
+    assert list(applied["gate"]) == ["passed", "checks", "sandbox"]
+    assert list(applied["gate"]["checks"][0]) == ["name", "passed", "expected", "seen"]
+    told = json.loads(site.device("history", "--json"))
+    assert list(told) == ["head", "broken", "events"]
+    assert list(told["events"][0]) == ["at", "event", "version", "digest", "reason"]
+    site.maker("revoke", "ecg-beats", "9.1.0", "--reason", "wrong")
+    refused = json.loads(site.device("check", "--json"))["refused"]
+    assert refused == [{"version": "9.1.0", "counter": 1, "reason": "revoked"}]
+
+
+def test_a_wait_that_is_no_number_ends_at_once(site):
+    site.released("9.1.0")
+    assert "no verdict within nan s" in site.device("apply", "--wait", "nan", code=1)
+
+
 def test_a_person_says_yes_before_a_candidate_is_tried(site):
     site.write("require_approval = true")
     site.released("9.1.0")

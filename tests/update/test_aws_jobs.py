@@ -183,7 +183,15 @@ def test_a_job_that_was_begun_is_taken_before_one_that_waits(broker, service):
 
 
 @pytest.mark.parametrize(
-    "facts", [7, {}, {"name": "ecg-beats"}, {"name": 1, "version": "1"}, {"version": "1.2.0"}]
+    "facts",
+    [
+        7,
+        {},
+        {"name": "ecg-beats"},
+        {"name": 1, "version": "1"},
+        {"version": "1.2.0"},
+        {"name": "ecg-beats", "version": "1.0\x1b[2J"},
+    ],
 )
 def test_a_document_for_us_that_cannot_be_read_is_closed_as_failed(broker, service, facts):
     service.jobs["job-1"] = Job({"edge-run": facts})

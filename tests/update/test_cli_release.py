@@ -5,17 +5,20 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from edge_runtime.cli import release as program
+from edge_runtime.update.store import bundle
 
+from ..brokers import wait_until
 from .release_kit import SECRET, Device, maker, model, now
 
 NAME = "half-plus-two"
@@ -46,6 +49,8 @@ def place(tmp_path: Path, prepared: Path, monkeypatch: pytest.MonkeyPatch) -> Pa
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
     """The program in this process: exit code, and all that it said."""
+
+    monkeypatch.setattr(signal, "signal", lambda number, handler: None)  # this process is pytest's
 
     def called(*words: object) -> tuple[int, str]:
         monkeypatch.setattr(sys, "argv", ["edge-release", *map(str, words)])
@@ -111,7 +116,7 @@ def test_keys_are_private_and_only_the_offline_ones_are_locked(place):
     assert locked == ["root", "root", "root", "targets"]
 
 
-@pytest.mark.parametrize("verb", ["promote", "revoke", "rollout"])
+@pytest.mark.parametrize("verb", ["promote", "remove", "revoke", "rollout"])
 def test_a_release_that_is_not_there_is_told_with_the_nearest(run, place, verb):
     more = {"revoke": ("--reason", "x"), "rollout": ("--percent", 1)}.get(verb, ())
 
@@ -149,11 +154,14 @@ def test_a_rollout_only_ever_widens(run, place):
         (("--profile", "raspbery-pi-5"), "did you mean 'raspberry-pi-5'"),
         (("--devices", "missing.txt"), "missing.txt: no such file"),
         (("--devices", ""), "neither a file"),
+        (("--devices", "ward.csv"), "neither a file with one name a line"),
         (("--not-before", "tomorrow"), "write it as 2026-12-01T06:00Z"),
+        (("--not-before", "9999-12-31T23:59-10:00"), "write it as 2026-12-01T06:00Z"),
     ],
 )
 def test_what_a_rollout_cannot_be_is_refused(run, place, words, says):
     before = (place / "repo/metadata/timestamp.json").read_bytes()
+    (place / "ward.csv").write_text("bed-1,window\n")
 
     code, said = run("rollout", NAME, "1.0.0", *words)
 
@@ -163,7 +171,7 @@ def test_what_a_rollout_cannot_be_is_refused(run, place, words, says):
 
 
 def test_devices_come_from_a_file_too(run, place):
-    (place / "ward.txt").write_text("bed-1\n# the spare\n  bed-2  # window\n\n")
+    (place / "ward.txt").write_text("\ufeffbed-1\r\n# the spare\n  bed-2  # window\n\n")
 
     run("rollout", NAME, "1.0.0", "--devices", "ward.txt", "--not-before", "2027-01-01T06:00+01:00")
 
@@ -193,8 +201,55 @@ def test_an_empty_folder_may_become_a_repository(run, place):
     assert (place / "new").stat().st_mode & 0o777 == 0o755
 
 
+def test_the_folder_one_stands_in_may_become_a_repository(run, place, monkeypatch):
+    (place / "new").mkdir()
+    monkeypatch.chdir(place / "new")
+
+    assert run("init", ".", "--keys", "../new-keys")[0] == 0
+    assert run("status", "--repo", ".")[0] == 0
+    assert {path.name for path in place.joinpath("new").iterdir()} == {"metadata"}
+    assert run("add", ".", model(place), "--keys", "../new-keys")[0] == 0
+    Device(place / "device", place / "new").download(f"{NAME}/1.0.0.tar")
+
+
+@pytest.mark.parametrize(
+    "words", [("--arch", "arm64"), ("--min-version", "new"), ("--min-memory-mb", -1)]
+)
+def test_a_condition_that_no_device_fulfils_is_refused(run, place, words):
+    code, said = run("add", model(place, "1.0.1"), *words)
+
+    assert code == 2
+    assert words[0] in said
+    assert "1.0.1" not in run("status")[1]
+
+
+@pytest.mark.parametrize("reason", [" ", "", "\x1b[31m", "\udcff", "x" * 201])
+def test_a_reason_that_devices_could_not_publish_is_refused(run, place, reason):
+    before = (place / "repo/metadata/timestamp.json").read_bytes()
+
+    code, said = run("revoke", NAME, "1.0.0", "--reason", reason)
+
+    assert code == 2
+    assert "--reason: say why" in said
+    assert (place / "repo/metadata/timestamp.json").read_bytes() == before
+
+
+def test_a_release_is_removed_once_it_is_revoked(run, place):
+    run("promote", NAME, "1.0.0")
+    code, said = run("remove", NAME, "1.0.0")
+    assert code == 2
+    assert "is out to 100 %; a release that devices have is not removed: edge-release rev" in said
+    run("revoke", NAME, "1.0.0", "--reason", "wrong")
+
+    code, said = run("remove", NAME, "1.0.0")
+
+    assert (code, said) == (0, f"{NAME} 1.0.0 is removed, 8192 bytes\n")
+    assert not list((place / "repo/targets").rglob("*.tar"))
+    assert Device(place / "device", place / "repo").releases() == {}
+    assert run("status")[1].startswith("no releases yet\n")
+
+
 def test_what_is_revoked_stays_so(run, place):
-    assert run("revoke", NAME, "1.0.0", "--reason", " ")[0] == 2
     code, said = run("revoke", NAME, "1.0.0", "--reason", "wrong by a half")
     assert (code, said) == (0, f"{NAME} 1.0.0: 0 % of all boards, revoked: wrong by a half\n")
     code, said = run("promote", NAME, "1.0.0")
@@ -282,6 +337,37 @@ def test_new_keys_are_never_left_unlocked_by_an_oversight(run, tmp_path, monkeyp
     assert run("init", tmp_path / "repo", "--keys", tmp_path / "keys", "--no-passphrase")[0] == 0
 
 
+@pytest.mark.parametrize("secret", ["caf\udce9 au lait", "é" * 511])
+def test_a_passphrase_of_any_bytes_opens_what_it_locked(run, tmp_path, monkeypatch, secret):
+    monkeypatch.setenv("EDGE_RELEASE_PASSPHRASE", secret)
+    monkeypatch.setenv("EDGE_RELEASE_REPO", str(tmp_path / "repo"))
+    monkeypatch.setenv("EDGE_RELEASE_KEYS", str(tmp_path / "keys"))
+
+    assert run("init")[0] == 0
+    assert run("refresh", "--targets")[0] == 0
+    monkeypatch.setenv("EDGE_RELEASE_PASSPHRASE", f"{secret}x")
+    assert run("refresh", "--targets")[0] == 2
+
+
+def test_a_passphrase_too_long_for_a_key_is_one_line(run, tmp_path, monkeypatch):
+    monkeypatch.setenv("EDGE_RELEASE_PASSPHRASE", "é" * 512)
+
+    code, said = run("init", tmp_path / "repo", "--keys", tmp_path / "keys")
+
+    assert (code, said) == (2, "edge-release: the passphrase has more than 1023 bytes\n")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_new_key_without_a_passphrase_comes_from_locked_ones(run, place):
+    before = set((place / "keys").iterdir())
+
+    assert run("rotate", "targets", "--no-passphrase")[0] == 0
+
+    fresh = (set((place / "keys").iterdir()) - before).pop()
+    assert b"ENCRYPTED" not in fresh.read_bytes()
+    assert run("refresh", "--targets")[0] == 0
+
+
 def test_a_key_that_others_may_read_is_refused(run, place):
     path = next((place / "keys").glob("timestamp-*"))
     path.chmod(0o640)
@@ -321,6 +407,16 @@ def test_keys_are_never_made_where_they_would_be_published(run, tmp_path, monkey
 
     assert code == 2
     assert "which is published" in said
+    assert not (tmp_path / "repo").exists()
+
+
+def test_no_verb_takes_keys_from_what_is_published(run, place):
+    shutil.copytree(place / "keys", place / "repo/keys")
+
+    code, said = run("rotate", "timestamp", "--keys", place / "keys", "--keys", place / "repo/keys")
+
+    assert code == 2
+    assert "which is published" in said
 
 
 def test_status_counts_what_is_left_and_fails_when_something_ended(run, tmp_path):
@@ -333,6 +429,45 @@ def test_status_counts_what_is_left_and_fails_when_something_ended(run, tmp_path
         facts = json.loads(run("status", "--repo", folder / "repo", "--json")[1])
         assert bool(facts["faults"]) == bool(code)
         assert len(facts["expiries"]) == 4
+
+
+def test_status_as_json_has_these_keys_and_no_others(run, place):
+    facts = json.loads(run("status", "--json")[1])
+
+    assert list(facts) == ["releases", "expiries", "faults", "warnings"]
+    assert list(facts["expiries"][0]) == ["role", "version", "expires", "seconds", "days"]
+    assert [entry["role"] for entry in facts["expiries"]] == [
+        "root",
+        "targets",
+        "snapshot",
+        "timestamp",
+    ]
+    assert list(facts["releases"][0]) == [
+        "path",
+        "digest",
+        "length",
+        "name",
+        "version",
+        "counter",
+        "task",
+        "formats",
+        "percent",
+        "profiles",
+        "devices",
+        "archs",
+        "min_memory_mb",
+        "min_version",
+        "not_before",
+        "revoked",
+        "allow_downgrade",
+    ]
+
+
+def test_a_refresh_says_what_is_signed_at_its_end(run, place):
+    said = run("refresh", "--root", "--targets")[1]
+
+    held = json.loads((place / "repo/metadata/timestamp.json").read_bytes())
+    assert f"root 2 is published\ntimestamp {held['signed']['version']}, ends" in said
 
 
 def test_status_misses_a_bundle(run, place):
@@ -371,6 +506,50 @@ def test_a_root_is_signed_where_its_keys_are(run, place):
     Device(place / "device", place / "repo").refresh()
 
 
+def test_a_draft_is_not_written_over_another(run, place):
+    for path in (place / "keys").glob("root-*"):
+        path.rename(place / path.name)
+    run("rotate", "timestamp")
+    first, keys = (place / "root.draft.json").read_bytes(), set((place / "keys").iterdir())
+
+    timestamp = place / "repo/metadata/timestamp.json"
+    for words in (("rotate", "snapshot"), ("refresh", "--root")):
+        before = timestamp.read_bytes()
+        code, said = run(*words)
+        assert code == 2
+        assert (timestamp.read_bytes() != before) == (words[0] == "refresh")
+        assert "root.draft.json: is there already; publish it first, or delete it" in said
+
+    assert (place / "root.draft.json").read_bytes() == first
+    assert set((place / "keys").iterdir()) == keys
+    assert run("rotate", "snapshot", "--out", "second.json")[0] == 0
+
+
+def test_a_full_or_missing_disk_is_named(run, place, monkeypatch):
+    code, said = run("rotate", "snapshot", "--out", place / "nowhere/x.json")
+    assert code == 0  # it is not needed
+    for path in (place / "keys").glob("root-*"):
+        path.unlink()
+    code, said = run("rotate", "snapshot", "--out", place / "nowhere/x.json")
+    assert code == 1
+    assert said.startswith(f"edge-release: {place}/nowhere/x.json: No such file or directory; ")
+
+    def full(directory: Path, to: Path) -> str:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(bundle, "pack", full)
+    code, said = run("add", model(place, "1.0.1"))
+    assert code == 1
+    assert re.search(r"/edge-release-\w+/bundle.tar: No space left on device; ", said)
+
+
+def test_a_draft_that_is_not_there_is_a_wrong_argument(run, place):
+    for verb in ("root-sign", "root-publish"):
+        code, said = run(verb, "draft.json")
+        assert code == 2
+        assert "'draft.json' does not exist" in said
+
+
 @pytest.mark.parametrize(
     "content", [b"", b"{}", b"[]", b"\xff\xfe", b'{"signed": {"_type": "root"}}']
 )
@@ -385,20 +564,14 @@ def test_a_draft_of_garbage_is_one_line(run, place, content):
 
 def test_ctrl_c_at_any_moment_of_an_add_leaves_a_repository_that_goes_on(place):
     """A real process, a real signal, at moments spread over its life."""
-    code = "from edge_runtime.cli.release import main; main()"
     device = Device(place / "device", place / "repo")
     made = model(place, "1.0.1")
     outcomes = set()
     for wait_s in (0.1, 0.3, 0.5, 0.7, 0.9, 60.0):
-        child = subprocess.Popen(
-            [sys.executable, "-c", code, "add", str(made)],
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-        )
-        started = time.monotonic()
-        while child.poll() is None and time.monotonic() - started < wait_s:
-            time.sleep(0.01)
-        child.send_signal(2)
+        child = adding(made)
+        with suppress(subprocess.TimeoutExpired):
+            child.wait(wait_s)
+        child.send_signal(signal.SIGINT)
         said = child.communicate(timeout=60)[1].decode()
         outcomes.add(child.returncode)
         device.refresh()
@@ -408,3 +581,27 @@ def test_ctrl_c_at_any_moment_of_an_add_leaves_a_repository_that_goes_on(place):
     assert 0 in outcomes
     assert f"{NAME}/1.0.1.tar" in device.releases()
     assert not list((place / "repo").rglob("*.new"))
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_stop_takes_what_is_half_made_along(place, number, monkeypatch):
+    monkeypatch.setenv("TMPDIR", str(place / "scratch"))
+    (place / "scratch").mkdir()
+    child = adding(model(place, "1.0.1"))
+    wait_until(lambda: list((place / "scratch").rglob("bundle.tar")), 60)
+
+    child.send_signal(number)
+
+    assert "Traceback" not in child.communicate(timeout=60)[1].decode()
+    assert child.returncode == 130
+    assert not list((place / "scratch").glob("edge-release-*"))
+    Device(place / "device", place / "repo").refresh()
+
+
+def adding(directory: Path) -> subprocess.Popen[bytes]:
+    code = "from edge_runtime.cli.release import main; main()"
+    return subprocess.Popen(
+        [sys.executable, "-c", code, "add", str(directory)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+    )

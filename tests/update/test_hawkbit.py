@@ -17,7 +17,7 @@ import pytest
 
 from edge_runtime.errors import BadOptionError, ConfigError, DownloadError
 from edge_runtime.update.engines.engine import State, Wanted
-from edge_runtime.update.engines.hawkbit import JITTER, HawkBit
+from edge_runtime.update.engines.hawkbit import JITTER, PAUSE_MAX_S, HawkBit
 from edge_runtime.update.engines.rest import BYTES_MAX
 
 from ..brokers.ports import HOST
@@ -86,10 +86,12 @@ class Recorder:
         self._server.server_close()
 
 
-def deployment(name: str = "ecg-beats", update: str = "forced") -> dict[str, object]:
+def deployment(
+    name: str = "ecg-beats", update: str = "forced", version: str = "1.2.0"
+) -> dict[str, object]:
     chunks = [
         {"part": "os", "name": "kernel", "version": "6.6", "artifacts": []},
-        {"part": "bApp", "name": name, "version": "1.2.0", "artifacts": [], "metadata": []},
+        {"part": "bApp", "name": name, "version": version, "artifacts": [], "metadata": []},
     ]
     return {"id": "11", "deployment": {"download": "forced", "update": update, "chunks": chunks}}
 
@@ -170,6 +172,36 @@ def test_a_token_file_is_read_anew_and_must_be_private(recorder, tmp_path):
     file.chmod(0o644)
     with pytest.raises(ConfigError, match="chmod 600"):
         hawkbit.wanted()
+
+
+@pytest.mark.parametrize("content", [b"", b"\n", b"two words", b"a\x07b"])
+def test_a_token_file_without_a_token_is_a_configuration_to_mend(recorder, tmp_path, content):
+    file = tmp_path / "token"
+    file.touch(0o600)
+    file.write_bytes(content)
+
+    with pytest.raises(ConfigError, match=f"token_file: {file}: is not a token") as caught:
+        engine(recorder.url, token="", token_file=str(file)).wanted()
+
+    assert "two words" not in str(caught.value)
+    assert recorder.asked == []
+
+
+@pytest.mark.parametrize("after", ["9" * 400, "9" * 5000, "-1", "1e9", "\xb2"])
+def test_a_retry_after_that_makes_no_sense_is_bounded_or_ignored(recorder, after):
+    recorder.say(f"GET {BASE}", {}, 503, Retry_After=after)
+    hawkbit = engine(recorder.url)
+
+    with pytest.raises(DownloadError, match="HTTP 503"):
+        hawkbit.wanted()
+
+    assert hawkbit.pause_s <= PAUSE_MAX_S * (1 + JITTER)
+
+
+def test_a_version_does_not_write_on_a_terminal(recorder):
+    recorder.offer(version="1.0\x1b[2J")
+
+    assert engine(recorder.url).wanted().version == "1.0 [2J"
 
 
 def test_a_link_elsewhere_gets_neither_request_nor_token(recorder):

@@ -12,10 +12,11 @@ from pathlib import Path
 
 import pytest
 from tuf.api.exceptions import ExpiredMetadataError, UnsignedMetadataError
+from tuf.ngclient.config import UpdaterConfig
 
 from edge_runtime.errors import ConfigError, EdgeRunError, UpdateError, VerificationError
 from edge_runtime.manifest import digest
-from edge_runtime.release import files, repository, roots
+from edge_runtime.release import files, publish, repository, roots, status
 from edge_runtime.release.rollout import Rollout
 from edge_runtime.release.tool import Tool
 from edge_runtime.update.remote import metadata
@@ -25,6 +26,7 @@ from .release_kit import DAYS, NO_TERMS, Device, keys_in, maker, model, now
 
 NAME = "half-plus-two"
 PATH = f"{NAME}/1.0.0.tar"
+DRAFT = Path("/dev/null/draft.json")  # of what is published at once
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +67,7 @@ def test_a_client_accepts_what_every_verb_makes(model_directory, tmp_path):
     tool.refresh({})
     tool.refresh({}, targets=True)
     for role in ("timestamp", "snapshot", "targets"):
-        assert tool.draft(role, "")[1]
+        assert tool.draft(role, "", DRAFT)[1]
         assert device.releases()[PATH]["basis_points"] == 10_000
     second, _, _ = tool.add(model(tmp_path, "1.0.1"), NO_TERMS)
     tool.revoke(NAME, "1.0.0", "wrong  by\na half")
@@ -174,7 +176,7 @@ def test_a17_after_a_rotation_the_old_key_signs_nothing_that_counts(released, de
     seen = repository.read(released.folder)
     stolen = released.keys.find(role, seen.root.signed)[0]
 
-    released.draft(role, "")
+    released.draft(role, "", DRAFT)
 
     forged = getattr(repository.read(released.folder), role)
     forged.signed.version += 1
@@ -187,7 +189,7 @@ def test_a17_after_a_rotation_the_old_key_signs_nothing_that_counts(released, de
 def test_a_lost_key_is_replaced_without_it(released, device, tmp_path, role):
     next((tmp_path / "keys").glob(f"{role}-*")).unlink()
 
-    assert released.draft(role, "")[1]
+    assert released.draft(role, "", DRAFT)[1]
 
     device.refresh()
 
@@ -195,7 +197,7 @@ def test_a_lost_key_is_replaced_without_it(released, device, tmp_path, role):
 def test_each_root_key_can_be_replaced_and_old_devices_follow(released, device, tmp_path):
     for keyid in repository.read(released.folder).root.signed.roles["root"].keyids:
         (tmp_path / "keys" / f"root-{keyid[:8]}.pem").unlink()
-        assert released.draft("root", keyid[:8])[1]
+        assert released.draft("root", keyid[:8], DRAFT)[1]
 
     assert device.refresh()._trusted_set.root.version == 4
 
@@ -208,7 +210,7 @@ def test_a_root_is_signed_on_separate_machines(released, device, tmp_path):
         path.rename(stick / path.name)
         sticks.append(keys_in(stick))
 
-    draft, whole = released.draft("timestamp", "")
+    draft, whole = released.draft("timestamp", "", tmp_path / "draft.json")
 
     assert not whole
     with pytest.raises(VerificationError, match="too few signatures"):
@@ -226,19 +228,26 @@ def test_one_root_key_alone_replaces_nothing(released, device, tmp_path):
     for path in sorted((tmp_path / "keys").glob("root-*"))[1:]:
         path.unlink()
 
-    assert not released.draft("targets", "")[1]
+    assert not released.draft("targets", "", tmp_path / "draft.json")[1]
     assert device.refresh()._trusted_set.root.version == 1
+
+
+def gone(tool: Tool) -> None:
+    if repository.read(tool.folder).releases():
+        tool.revoke(NAME, "1.0.0", "wrong")
+        tool.remove(NAME, "1.0.0")
 
 
 VERBS = {
     "add": lambda tool, second: tool.add(second, NO_TERMS),
     "rollout": lambda tool, second: tool.rollout(NAME, "1.0.0", Rollout(percent=50)),
     "revoke": lambda tool, second: tool.revoke(NAME, "1.0.0", "wrong"),
+    "remove": lambda tool, second: gone(tool),
     "refresh": lambda tool, second: tool.refresh({}),
-    "rotate targets": lambda tool, second: tool.draft("targets", ""),
-    "rotate snapshot": lambda tool, second: tool.draft("snapshot", ""),
-    "rotate timestamp": lambda tool, second: tool.draft("timestamp", ""),
-    "renew root": lambda tool, second: tool.draft("", ""),
+    "rotate targets": lambda tool, second: tool.draft("targets", "", DRAFT),
+    "rotate snapshot": lambda tool, second: tool.draft("snapshot", "", DRAFT),
+    "rotate timestamp": lambda tool, second: tool.draft("timestamp", "", DRAFT),
+    "renew root": lambda tool, second: tool.draft("", "", DRAFT),
 }
 
 
@@ -386,3 +395,220 @@ def test_a_client_refuses_what_one_root_key_signed(released, device, tmp_path):
 
     with pytest.raises(UnsignedMetadataError):
         device.refresh()
+
+
+@pytest.mark.parametrize("role", ["targets", "snapshot", "timestamp"])
+def test_a_lost_key_that_is_replaced_in_a_run_that_is_cut_off_leaves_a_repository_that_goes_on(
+    released, tmp_path, monkeypatch, role
+):
+    next((tmp_path / "keys").glob(f"{role}-*")).unlink()
+    whole, cuts, mended = files.settle, 0, 0
+
+    def cut(folder: Path) -> None:
+        nonlocal left
+        left -= 1
+        if left < 0:
+            raise OSError(28, "No space left on device")
+        whole(folder)
+
+    for before in range(10):
+        left, folder = before, tmp_path / str(before)
+        for name in ("repo", "keys"):
+            shutil.copytree(tmp_path / name, folder / name)
+        tool = Tool(folder / "repo", keys_in(folder / "keys"), now())
+        device = Device(folder / "device", tool.folder)
+        monkeypatch.setattr(files, "settle", cut)
+        try:
+            tool.draft(role, "", DRAFT)
+        except (OSError, ConfigError):
+            cuts += 1
+        finally:
+            monkeypatch.setattr(files, "settle", whole)
+        seen = repository.read(tool.folder)
+        if seen.root.signed.version == 2:
+            mended += seen.cut_off
+            assert bool(status.look(seen, now()).faults) == seen.cut_off
+            tool.refresh({}, targets=True)
+        else:
+            assert len(list((folder / "keys").iterdir())) == 5  # not one that nothing names
+        seen = repository.read(tool.folder)
+        assert not seen.cut_off
+        assert (
+            not (tool.folder / "metadata" / repository.NEXT).exists()
+            or seen.root.signed.version == 1
+        )
+        device.refresh()
+        Device(folder / "newcomer", tool.folder).refresh()
+
+    assert cuts >= 4
+    assert mended
+
+
+def test_a_new_key_that_nothing_names_is_not_left_behind(released, tmp_path):
+    next((tmp_path / "keys").glob("snapshot-*")).unlink()
+    before = sorted((tmp_path / "keys").iterdir())
+
+    with pytest.raises(ConfigError, match="snapshot: 1 of its keys must sign"):
+        released.draft("timestamp", "", DRAFT)
+    for path in (tmp_path / "keys").glob("root-*"):
+        path.rename(tmp_path / path.name)
+    with pytest.raises(OSError, match="Not a directory"):
+        released.draft("timestamp", "", DRAFT)
+
+    assert sorted((tmp_path / "keys").iterdir()) == [p for p in before if "root" not in p.name]
+
+
+def test_an_init_that_fails_leaves_no_key_and_may_be_tried_again(tmp_path, monkeypatch):
+    def full(folder: Path) -> None:
+        if (left := left_of.pop()) == 0:
+            raise KeyboardInterrupt
+        left_of.append(left - 1)
+
+    for before in range(10):
+        left_of = [before]
+        monkeypatch.setattr(files, "settle", full)
+        with pytest.raises(KeyboardInterrupt):
+            roots.create(tmp_path / "repo", keys_in(tmp_path / "keys"), DAYS, now())
+        assert not list(tmp_path.rglob("*.*"))
+    monkeypatch.undo()
+    roots.create(tmp_path / "repo", keys_in(tmp_path / "keys"), DAYS, now())
+    assert len(list((tmp_path / "keys").iterdir())) == 6
+
+
+def test_a_draft_that_ended_while_it_was_signed_is_not_published(released, device, tmp_path):
+    draft = roots.successor(repository.read(released.folder), "", "", released.keys, released.now)
+    late = replace(released, now=now() + timedelta(days=366))
+
+    with pytest.raises(VerificationError, match="make it anew") as caught:
+        late.publish_root(draft)
+
+    assert caught.value.reason == "expired"
+    assert device.refresh()._trusted_set.root.version == 1
+
+
+def test_a_fact_that_could_not_be_read_again_is_never_signed(released):
+    poisoned = replace(repository.read(released.folder).releases()[0], min_version="new")
+
+    with pytest.raises(VerificationError, match="min_version is 'new'"):
+        released._sign(repository.read(released.folder), poisoned)
+
+    assert repository.read(released.folder).releases()[0].min_version == ""
+
+
+def test_adding_the_same_again_mends_a_damaged_bundle(released, model_directory, device):
+    made = repository.read(released.folder).releases()[0]
+    path = repository.bundle_path(released.folder, made)
+    path.write_bytes(bytes(made.length))
+
+    released.add(model_directory, NO_TERMS)
+
+    assert digest(path) == made.digest
+
+
+def test_a_removed_release_goes_with_its_bundle_and_the_others_stay(released, device, tmp_path):
+    first = repository.read(released.folder).releases()[0]
+    second, _, _ = released.add(model(tmp_path, "1.0.1"), NO_TERMS)
+    released.rollout(NAME, "1.0.1", Rollout(percent=10))
+
+    assert released.remove(NAME, "1.0.0") == first
+
+    assert set(device.releases()) == {second.path}
+    assert not repository.bundle_path(released.folder, first).exists()
+    assert len(device.download(second.path)) == second.length
+    assert not status.look(repository.read(released.folder), now()).warnings
+
+
+@pytest.mark.parametrize(
+    ("told", "says"),
+    [
+        (Rollout(percent=0.01), "is out to 0.01 %"),
+        (Rollout(percent=100), "is out to 100 %"),
+        (Rollout(devices=("bed-7",)), "is out to 1 by name"),
+        (Rollout(), "is the newest of its name"),
+    ],
+)
+def test_a_release_that_a_device_may_have_is_removed_only_when_revoked(released, told, says):
+    released.rollout(NAME, "1.0.0", told)
+    with pytest.raises(ConfigError, match=says) as caught:
+        released.remove(NAME, "1.0.0")
+    assert f"edge-release revoke {NAME} 1.0.0 first" in str(caught.value)
+    assert repository.has_bundle(released.folder, repository.read(released.folder).releases()[0])
+
+    released.revoke(NAME, "1.0.0", "wrong")
+    released.remove(NAME, "1.0.0")
+
+    assert repository.read(released.folder).releases() == ()
+
+
+def test_a_counter_is_never_given_out_twice(released, tmp_path):
+    for number in (1, 2):
+        made, _, _ = released.add(model(tmp_path, f"2.0.{number}"), NO_TERMS)
+        assert made.counter == number + 1
+        released.revoke(NAME, made.version, "wrong")
+        released.remove(NAME, made.version)
+        released.refresh({}, targets=True)
+
+    assert released.add(model(tmp_path, "3.0.0"), NO_TERMS)[0].counter == 4
+
+
+def test_a_bundle_goes_only_after_the_last_client_was_told(released, device, tmp_path, monkeypatch):
+    first = repository.read(released.folder).releases()[0]
+    bundle = repository.bundle_path(released.folder, first)
+    released.revoke(NAME, "1.0.0", "wrong")
+    whole, there = files.settle, []
+
+    def look(folder: Path) -> None:
+        there.append((first.path in device.releases(), bundle.exists()))
+        whole(folder)
+
+    monkeypatch.setattr(files, "settle", look)
+    released.remove(NAME, "1.0.0")
+
+    assert there == [(True, True), (True, True), (False, True)]
+    assert not bundle.exists()
+
+
+def test_what_a_cut_off_removal_leaves_is_told(released, monkeypatch, tmp_path):
+    released.revoke(NAME, "1.0.0", "wrong")
+    path = repository.bundle_path(released.folder, repository.read(released.folder).releases()[0])
+
+    def refuse(path: Path, *, missing_ok: bool = False) -> None:
+        if path.suffix == ".tar":
+            raise PermissionError(13, "Permission denied", str(path))
+        unlink(path, missing_ok=missing_ok)
+
+    unlink = Path.unlink
+    monkeypatch.setattr(Path, "unlink", refuse)
+    with pytest.raises(UpdateError, match="is removed, but for .*: Permission denied; delete it"):
+        released.remove(NAME, "1.0.0")
+    monkeypatch.undo()
+
+    found = status.look(repository.read(released.folder), now())
+    assert not found.faults
+    assert found.warnings == (
+        f"{path} belongs to no release: add its directory again, or delete it",
+    )
+
+
+@pytest.mark.parametrize(("share", "warned"), [(0.79, False), (0.81, True)])
+def test_targets_that_clients_will_soon_not_take_are_told(released, share, warned):
+    length = int(publish.TARGETS_MAX * share)
+
+    told = status.look(replace(repository.read(released.folder), length=length), now()).warnings
+
+    assert bool(told) == warned
+    assert not warned or "edge-release remove" in told[0]
+
+
+def test_the_cap_is_the_one_of_the_devices():
+    assert UpdaterConfig().targets_max_length == publish.TARGETS_MAX
+
+
+def test_targets_that_clients_would_not_take_are_not_published(released, monkeypatch):
+    monkeypatch.setattr(publish, "TARGETS_MAX", 1000)
+
+    with pytest.raises(UpdateError, match="edge-release remove") as caught:
+        released.rollout(NAME, "1.0.0", Rollout(devices=[f"bed-{n}" for n in range(100)]))
+
+    assert caught.value.reason == "oversize"
+    assert repository.read(released.folder).releases()[0].devices == ()

@@ -184,7 +184,8 @@ def _read(job: str, facts: object) -> Wanted | None:
     name, version, counter = facts.get("name"), facts.get("version", ""), facts.get("counter", 0)
     if not isinstance(name, str) or not isinstance(version, str) or type(counter) is not int:
         return None
-    return Wanted(job, name, version, counter) if name and (version or counter > 0) else None
+    named = name and (version or counter > 0) and version.isprintable()
+    return Wanted(job, name, version, counter) if named else None
 
 
 def _plain(detail: str) -> str:

@@ -140,7 +140,7 @@ class HawkBit:
             if not isinstance(name, str) or not isinstance(version, str):
                 self._garbled("a chunk without name and version")
             if _without_suffix(name) == self._model:
-                return Wanted(job, self._model, version)
+                return Wanted(job, self._model, _plain(version))
         self.tell(job, "failed", f"holds no software module '{self._model}'")
         return None
 
@@ -191,8 +191,9 @@ class HawkBit:
         answer = self._rest.call(method, self._base + path, headers, body)
         if answer.status in (200, 201, 204) or (gone and answer.status in (404, 410)):
             return answer
-        if answer.status in (429, 503) and answer.retry_after.isascii():
-            self._rest_for(int(answer.retry_after) if answer.retry_after.isdigit() else 0)
+        if answer.status in (429, 503):
+            after = answer.retry_after[:9]  # seconds; a longer number is the longest pause anyway
+            self._rest_for(int(after) if after.isascii() and after.isdigit() else 0)
         words, reason = _REFUSALS.get(answer.status, ("it failed", "server"))
         raise DownloadError(f"{self}: {words} (HTTP {answer.status})", reason=reason)
 
@@ -205,7 +206,10 @@ class HawkBit:
         except (OSError, UnicodeDecodeError) as exc:
             why = exc.strerror if isinstance(exc, OSError) else "is not ASCII"
             raise ConfigError(f"token_file: {self._token_file}: {why}") from None
-        _check(token, "token_file")
+        try:
+            _check(token, "token_file")
+        except BadOptionError as exc:
+            raise ConfigError(f"token_file: {self._token_file}: {exc.message}") from None
         return token
 
     def _table(self, answer: Answer, what: str) -> Mapping[str, Any]:
