@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 WHAT ?= ecg
+WORKERS ?= 2
 BIN := $(VENV)/bin
 
 FAMILIES := keras torch litert-torch onnx2tf
@@ -13,7 +14,8 @@ demo: $(VENV)/all.stamp
 	$(BIN)/edge-run demo $(WHAT)
 
 test: check
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -m "not alone" -n $(WORKERS) --dist loadfile
+	$(BIN)/python -m pytest -m alone
 
 check: $(VENV)/dev.stamp
 	$(BIN)/ruff check .

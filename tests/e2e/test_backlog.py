@@ -19,6 +19,8 @@ from edge_runtime.outbox.store import Store
 from ..brokers import wait_until
 from ..messages import result
 
+pytestmark = pytest.mark.alone
+
 ROWS = 100_000
 CHUNK = 5_000
 LATER_S = 5.0  # so much later than without a backlog, at most

@@ -20,6 +20,8 @@ from edge_runtime.sources.cameras.rtsp import Rtsp
 from ..brokers import wait_until
 from ..cameras import NoisyLine, mjpeg_port, mjpeg_server, rtsp_server
 
+pytestmark = pytest.mark.alone
+
 __all__ = ["mjpeg_port", "mjpeg_server", "rtsp_server"]
 
 LIMITS = Limits(backoff_s=0.2, backoff_max_s=1.0, stale_s=0.5)

@@ -21,6 +21,8 @@ from ..brokers import wait_until
 from ..needs import ROOT, missing
 from ..runtimes import need_runtime
 
+pytestmark = pytest.mark.alone
+
 RUN_FILE = """\
 name = "swap"
 device = "test"

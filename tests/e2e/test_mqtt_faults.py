@@ -37,6 +37,8 @@ from tests.brokers.scripted_broker import CONNECT, HangUpError, connack, puback
 from tests.messages import IDENTITY, INFO, OUTCOMES, result
 from tests.needs import ROOT, program
 
+pytestmark = pytest.mark.alone
+
 WINDOW = 20
 
 

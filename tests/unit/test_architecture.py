@@ -8,6 +8,8 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
+
 from ..needs import ROOT
 
 HEAVY = ("numpy", "cv2", "paho", "serial", "tflite_runtime", "ai_edge_litert", "onnxruntime")
@@ -49,6 +51,7 @@ def test_the_help_of_the_program_and_of_every_verb_loads_no_heavy_module():
     assert not loaded_after(code).intersection(HEAVY)
 
 
+@pytest.mark.alone
 def test_help_is_there_before_one_wonders():
     bare = min(seconds("pass") for _ in range(5))
     help_ = min(
