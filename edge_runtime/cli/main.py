@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import logging
 import os
 import sys
@@ -12,7 +11,8 @@ import click
 
 from edge_runtime import __version__
 from edge_runtime.errors import EdgeRunError
-from edge_runtime.tables import nearest
+
+from .verbs import Verbs
 
 VERBS = (
     "demo",
@@ -32,23 +32,11 @@ VERBS = (
 )
 
 
-class Verbs(click.Group):
-    """One module per verb, imported when it is asked for."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
-        return list(VERBS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command:
-        if cmd_name not in VERBS:
-            near = nearest(cmd_name, VERBS)
-            hint = f"did you mean '{near}'?" if near else f"there are: {', '.join(VERBS)}"
-            ctx.fail(f"no verb '{cmd_name}'; {hint}")
-        module = importlib.import_module(f"edge_runtime.cli.{cmd_name}")
-        command: click.Command = module.command
-        return command
-
-
-@click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=Verbs,
+    places={verb: (verb, "command") for verb in VERBS},
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 @click.version_option(__version__, prog_name="edge-run")
 @click.option(
     "--log",

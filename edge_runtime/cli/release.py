@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import signal
 import sys
 
@@ -10,44 +9,27 @@ import click
 
 from edge_runtime import __version__
 from edge_runtime.errors import EdgeRunError, MissingExtraError
-from edge_runtime.tables import nearest
 
 from .main import set_up_logging
+from .verbs import Verbs
 
-VERBS = (
-    "init",
-    "add",
-    "rollout",
-    "promote",
-    "revoke",
-    "remove",
-    "refresh",
-    "status",
-    "rotate",
-    "root-sign",
-    "root-publish",
-)
-
-
-class Verbs(click.Group):
-    """The verbs lie in another module, imported when one is asked for."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
-        return list(VERBS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command:
-        if cmd_name not in VERBS:
-            near = nearest(cmd_name, VERBS)
-            hint = f"did you mean '{near}'?" if near else f"there are: {', '.join(VERBS)}"
-            ctx.fail(f"no verb '{cmd_name}'; {hint}")
-        rooted = cmd_name in ("init", "rotate", "root-sign", "root-publish")
-        name = "release_keys" if rooted else "release_verbs"
-        module = importlib.import_module(f"edge_runtime.cli.{name}")
-        command: click.Command = getattr(module, cmd_name.replace("-", "_"))
-        return command
+_RELEASES, _KEYS = "release_verbs", "release_keys"  # modules
+PLACES = {
+    "init": (_KEYS, "init"),
+    "add": (_RELEASES, "add"),
+    "rollout": (_RELEASES, "rollout"),
+    "promote": (_RELEASES, "promote"),
+    "revoke": (_RELEASES, "revoke"),
+    "remove": (_RELEASES, "remove"),
+    "refresh": (_RELEASES, "refresh"),
+    "status": (_RELEASES, "status"),
+    "rotate": (_KEYS, "rotate"),
+    "root-sign": (_KEYS, "root_sign"),
+    "root-publish": (_KEYS, "root_publish"),
+}
 
 
-@click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=Verbs, places=PLACES, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="edge-release")
 def cli() -> None:
     """Release models to devices: a signed repository (TUF) of plain files.

@@ -66,7 +66,7 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
 
 
 def test_help_of_every_verb_loads_no_heavy_module():
-    asked = [["--help"], *([verb, "--help"] for verb in program.VERBS)]
+    asked = [["--help"], *([verb, "--help"] for verb in program.PLACES)]
     code = (
         "from edge_runtime.cli.release import cli\n"
         "import contextlib, io, sys\n"
@@ -83,7 +83,7 @@ def test_help_of_every_verb_loads_no_heavy_module():
 
 
 def test_every_verb_shows_an_example(run):
-    for verb in program.VERBS:
+    for verb in program.PLACES:
         code, said = run(verb, "--help")
         assert code == 0
         assert f"edge-release {verb}" in said
