@@ -175,7 +175,7 @@ class Client:
         store, installed = self._store, _of(release)
         slot = store.laid_out(installed, job)  # of a call that ended before the gate's verdict
         if slot is None:
-            store.room_for(release.length)
+            store.room_for(release.digest, release.length)
             store.fetching(installed, job)
             if not self._tell("downloading", _title(release)):
                 return self._dropped(release)

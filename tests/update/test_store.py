@@ -99,11 +99,13 @@ def test_a_damaged_target_of_a_rollback_is_passed_over(device):
 def test_r01_a_full_disk_is_seen_before_the_first_byte(device, monkeypatch):
     monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(1, 1, 40 << 20))
 
-    device.store.room_for(1 << 20)
-    with pytest.raises(DownloadError) as refused:
-        device.store.room_for(10 << 20)
+    device.store.part("a" * 64).write_bytes(b"\0" * (4 << 20))  # half of it is here
 
-    assert refused.value.reason == "no-space"
+    device.store.room_for("a" * 64, 6 << 20)
+    for digest, length in (("a" * 64, 10 << 20), ("b" * 64, 6 << 20)):
+        with pytest.raises(DownloadError) as refused:
+            device.store.room_for(digest, length)
+        assert refused.value.reason == "no-space"
 
 
 def test_a_bundle_with_the_signed_hash_of_another_release_is_no_obstacle_for_the_next(device):

@@ -42,8 +42,8 @@ class Shelf:
             self.slots.make()
             with self._turns.hold(WAIT_S):
                 self._recover()
-        except (OSError, UpdateError):
-            log.exception("%s: the update store cannot be put in order", self.folder)
+        except (OSError, UpdateError) as exc:
+            log.error("the update store cannot be put in order: %s", exc)  # noqa: TRY400 - told whole
             self._look()
 
     @contextmanager

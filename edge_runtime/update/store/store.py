@@ -74,14 +74,15 @@ class Store:
         """Where a bundle is fetched to; it stays over a restart while the state is "fetching"."""
         return self._shelf.slots.staging / f"{digest}.part"
 
-    def room_for(self, length: int) -> None:
+    def room_for(self, digest: str, length: int) -> None:
         """Raises DownloadError("no-space").
 
         Wanted is room to fetch a bundle of this length and to lay it out, and a reserve for others.
         """
         with tree.told_as(str(self.folder)):
-            parts = self._shelf.slots.staging.glob("*.part")
-            needed = 2 * length + RESERVE - sum(path.stat().st_size for path in parts)
+            part = self.part(digest)
+            held = part.stat().st_size if part.exists() else 0
+            needed = 2 * length + RESERVE - held
             available = shutil.disk_usage(self.folder).free
         if available < needed:
             raise DownloadError(
@@ -177,8 +178,8 @@ class Store:
                 if counted.state == "trial":
                     return self._shelf.move(counted, "started")
                 return self._shelf.back(counted)
-        except UpdateError:
-            log.exception("%s: a start on trial cannot be counted", self.folder)
+        except UpdateError as exc:
+            log.error("a start on trial cannot be counted: %s", exc)  # noqa: TRY400 - told whole
             if self.journal.state == "trial":
                 self._shelf.journal = steps.rolled_back(self.journal, "not-counted")
             return self.journal
