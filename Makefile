@@ -44,7 +44,7 @@ update-states: $(VENV)/dev.stamp
 	    --report metadata-states.jsonl
 
 update-mutants: $(VENV)/dev.stamp
-	nice -n 5 $(BIN)/python -m tests.update.mutants --count 100000 --state build/update-mutants
+	nice -n 5 $(BIN)/python -m tests.update.gate.mutants --count 100000 --state build/update-mutants
 
 # SIGKILL at random moments, ten thousand times: nothing that was accepted may be lost. Over an hour.
 kills: $(VENV)/dev.stamp

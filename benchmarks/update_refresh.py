@@ -55,7 +55,7 @@ def device(folder: Path, url: str) -> None:
 
 
 def measured(targets: int, processes: int) -> dict[str, float]:
-    from tests.update.repository import Repository
+    from tests.update.remote.repository import Repository
 
     made = Repository()
     for number in range(targets):

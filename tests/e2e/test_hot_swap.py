@@ -64,7 +64,7 @@ def library(tmp_path_factory) -> Path:
     if compiler is None:
         missing("a C compiler", "apt-get install gcc")
     built = tmp_path_factory.mktemp("delegate") / "libfaulty.so"
-    source = ROOT / "tests" / "update" / "faulty_delegate.c"
+    source = ROOT / "tests" / "update" / "swap" / "faulty_delegate.c"
     subprocess.run([compiler, "-shared", "-fPIC", "-O2", "-o", built, source], check=True)
     return built
 

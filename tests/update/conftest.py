@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from .boards import BUNDLE, Board
-from .repository import Repository
-from .servers import Server
+from .remote.boards import BUNDLE, Board
+from .remote.repository import Repository
+from .remote.servers import Server
 
 
 @pytest.fixture

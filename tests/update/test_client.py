@@ -15,7 +15,7 @@ from edge_runtime.update.release import Release
 from edge_runtime.update.remote.metadata import Metadata
 from edge_runtime.update.store.journal import Installed
 
-from .stores import Device
+from .store.stores import Device
 
 BOARD = Board("bed-1", "lamp", "classify", "", "aarch64", ("tflite",), 1024, "1.0")
 

@@ -13,8 +13,8 @@ from edge_runtime.update.client import Client
 from edge_runtime.update.gate.checks import Check, GateReport
 from edge_runtime.update.store import bundle
 
-from .bundles import packed
-from .stores import Device
+from .store.bundles import packed
+from .store.stores import Device
 from .test_client import BOARD, Repository, signed
 
 

@@ -21,9 +21,9 @@ from tuf.api.metadata import DelegatedRole, Delegations, Metadata, MetaFile, Tar
 
 from tests.needs import program
 
-from .boards import DAY
-from .repository import Repository, new_key
-from .servers import Server, altered, flipped
+from .remote.boards import DAY
+from .remote.repository import Repository, new_key
+from .remote.servers import Server, altered, flipped
 
 EXECUTABLE = Path(__file__).with_name("conformance")
 CLIENT = EXECUTABLE.with_name("conformance_client.py")

@@ -25,10 +25,10 @@ class Campaign(campaign.Campaign):
     @staticmethod
     def fingerprint() -> str:
         root = campaign.ROOT
-        folders = ("edge_runtime/update", "tests/update/crash", "tests/crash")
+        tests = ("crash", "update/crash", "update/store", "update/remote")
+        folders = ("edge_runtime/update", *(f"tests/{folder}" for folder in tests))
         files = [path for folder in folders for path in sorted((root / folder).rglob("*.py"))]
-        files += [root / "edge_runtime" / "state.py", *sorted((root / "tests/update").glob("*.py"))]
-        files += [root / "tests/crash/recorder.c"]
+        files += [root / "edge_runtime" / "state.py", root / "tests" / "crash" / "recorder.c"]
         content = b"".join(path.read_bytes() for path in files)
         return hashlib.sha256(content).hexdigest()
 

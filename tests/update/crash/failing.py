@@ -22,7 +22,7 @@ from edge_runtime.update.store.store import Store
 
 from ...crash.explore import shared_memory
 from ...crash.recorder import Fault, recorder
-from ..bundles import packed
+from ..store.bundles import packed
 from .found import inspect, put, taken
 
 FAULTS = {  # kind, error, whether all later operations fail too, the reason that is expected

@@ -13,7 +13,7 @@ from edge_runtime.update.store.steps import BY_HAND
 from edge_runtime.update.store.store import Store
 
 from ...crash.recorder import recorder
-from ..bundles import packed
+from ..store.bundles import packed
 from .found import Found, inspect
 
 Files = Mapping[str, bytes]

@@ -15,8 +15,8 @@ from edge_runtime.errors import EdgeRunError, UpdateError, VerificationError
 from edge_runtime.update.remote import trust
 
 from ...crash.recorder import recorder
-from ..boards import Board, versions
-from ..repository import Repository
+from ..remote.boards import Board, versions
+from ..remote.repository import Repository
 
 MOMENTS = (1, 2, 3, 4, 5)
 TORN = 40

@@ -16,7 +16,7 @@ from edge_runtime.config import Rung
 from edge_runtime.errors import UpdateError
 from edge_runtime.update.gate.checks import GateReport
 
-from ..needs import program
+from ...needs import program
 from . import hostile
 from .gates import judged, refusal
 from .hostile import HALF

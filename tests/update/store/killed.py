@@ -1,4 +1,4 @@
-"""Take a store to a state, and there fail, die or hang: `python -m tests.update.killed ...`.
+"""Take a store to a state, and there fail, die or hang: `python -m tests.update.store.killed ...`.
 
 The store has one committed model; the next is under way. See test_store_kills.py.
 """

@@ -16,8 +16,8 @@ from edge_runtime.swap.probation import Rules
 from edge_runtime.swap.stages import Trial
 from edge_runtime.update.store.journal import FACTORY
 
-from ..scripted import Doubler, frame
-from ..unit.test_pipeline import model as scripted_model
+from ...scripted import Doubler, frame
+from ...unit.test_pipeline import model as scripted_model
 from .switch_kit import LABELS, RULES, Bench, until, validated, write_model
 
 LONG = replace(RULES, probation_s=60.0, probation_results=10_000)

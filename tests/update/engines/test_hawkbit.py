@@ -20,7 +20,7 @@ from edge_runtime.update.engines.engine import State, Wanted
 from edge_runtime.update.engines.hawkbit import JITTER, PAUSE_MAX_S, HawkBit
 from edge_runtime.update.engines.rest import BYTES_MAX
 
-from ..brokers.ports import HOST
+from ...brokers.ports import HOST
 
 BASE = "/DEFAULT/controller/v1/bed-7"
 TOKEN = "8f3a-secret"

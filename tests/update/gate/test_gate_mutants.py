@@ -1,4 +1,4 @@
-"""F19: thousands of damaged models; `python -m tests.update.mutants` runs more of them."""
+"""F19: thousands of damaged models; `python -m tests.update.gate.mutants` runs more of them."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ import onnx
 
 from edge_runtime.update.store import listing
 
-from ..needs import ROOT
+from ...needs import ROOT
 
 HALF = ROOT / "models" / "half-plus-two"
 SHAPES = ROOT / "models" / "shapes"

@@ -18,7 +18,7 @@ from edge_runtime.errors import BadOptionError, DownloadError
 from edge_runtime.update.engines.aws import AwsJobs
 from edge_runtime.update.engines.engine import State, Wanted
 
-from ..brokers import wait_until
+from ...brokers import wait_until
 
 THING = "bed-7"
 ROOT = f"$aws/things/{THING}/jobs"

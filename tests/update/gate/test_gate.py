@@ -13,7 +13,8 @@ from edge_runtime.update.gate import judging as gate
 from edge_runtime.update.gate import trial_run
 from edge_runtime.update.gate.budget import Budget
 
-from . import graphs, hostile, wrong
+from ..swap import wrong
+from . import graphs, hostile
 from .gates import BOARD, ONNX, TFLITE, judged, refusal, taken_over
 
 BEATS_ONNX = Rung("cpu", file="ecg-beats-int8.onnx")

@@ -10,8 +10,9 @@ from edge_runtime import build
 from edge_runtime.config import ModelConfig, Rung
 from edge_runtime.sources.generators.shapes import Shapes
 
-from . import hostile, switch_kit, wrong
-from .hostile import SHAPES
+from ..gate import hostile
+from ..gate.hostile import SHAPES
+from . import switch_kit, wrong
 from .switch_kit import RULES, Bench, until, validated
 
 FILE = "shapes_int8.onnx"

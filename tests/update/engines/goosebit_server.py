@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
-from ..brokers.ports import HOST, free_port, wait_until
-from ..needs import ROOT, missing
+from ...brokers.ports import HOST, free_port, wait_until
+from ...needs import ROOT, missing
 
 REMEDY = "pip install goosebit==0.2.12, or make an environment .venv-goosebit with it"
 USER, PASSWORD = "admin@example.com", "hen-house"

@@ -30,7 +30,7 @@ from edge_runtime.update.store import bundle
 from edge_runtime.update.store.journal import Installed
 from edge_runtime.update.store.store import Store
 
-from ..scripted import Collected
+from ...scripted import Collected
 
 SAMPLES = 25
 RULES = Rules(

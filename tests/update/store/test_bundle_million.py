@@ -9,7 +9,7 @@ import pytest
 from edge_runtime.errors import VerificationError
 from edge_runtime.update.store import ustar
 
-from .corpus import Headers
+from ..gate.corpus import Headers
 
 
 def test_f16_a_million_entries_are_refused_at_the_first_too_many():

@@ -13,7 +13,7 @@ from edge_runtime.update.store import shelf
 from edge_runtime.update.store.journal import FACTORY
 from edge_runtime.update.store.store import Store
 
-from ..needs import ROOT
+from ...needs import ROOT
 from .bundles import model, packed
 
 # By state: what a start finds after a kill or a hang, and after an error; which model then runs.
@@ -44,7 +44,7 @@ def test_p07_a_fault_in_any_state_has_its_end(tmp_path, monkeypatch, state, faul
     store.begin_trial()
     store.commit()
     made, new = packed(tmp_path, "1.2", 2)
-    command = [sys.executable, "-m", "tests.update.killed", home, factory, made, new.digest,
+    command = [sys.executable, "-m", "tests.update.store.killed", home, factory, made, new.digest,
                state, fault]  # fmt: skip
 
     child = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)

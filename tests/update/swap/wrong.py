@@ -9,8 +9,8 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
-from .graphs import ints
-from .hostile import Edit, golden
+from ..gate.graphs import ints
+from ..gate.hostile import Edit, golden
 
 
 def permuted(order: list[int]) -> Callable[[onnx.ModelProto], None]:

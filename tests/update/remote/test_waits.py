@@ -10,7 +10,7 @@ from edge_runtime.update.remote.fetch import Fetcher
 from edge_runtime.update.remote.mirrors import StatusError
 from edge_runtime.update.remote.waits import LONGEST_S, Waits
 
-from ..e2e.update_site import Site
+from ...e2e.update_site import Site
 from .servers import Server, status
 
 START = 1_800_000_000.0

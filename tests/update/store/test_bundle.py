@@ -12,9 +12,9 @@ import pytest
 from edge_runtime.errors import VerificationError
 from edge_runtime.update.store import bundle
 
-from ..needs import ROOT
+from ...needs import ROOT
+from ..gate.corpus import CORPUS, GOOD
 from .bundles import model
-from .corpus import CORPUS, GOOD
 
 
 def test_a_bundle_comes_out_as_it_went_in_and_its_folder_hashes_to_its_digest(tmp_path):

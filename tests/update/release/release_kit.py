@@ -17,7 +17,7 @@ from edge_runtime.release.candidate import Terms
 from edge_runtime.release.keys import Keys
 from edge_runtime.release.tool import Tool
 
-from ..needs import ROOT
+from ...needs import ROOT
 
 DAYS = {"root": 365, "targets": 90, "snapshot": 7, "timestamp": 7}
 SECRET = "open sesame"

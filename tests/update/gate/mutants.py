@@ -1,6 +1,6 @@
 """F19: damaged models by the thousand, loaded and run in the gate's sandbox.
 
-    python -m tests.update.mutants --count 100000 --state /tmp/mutants
+    python -m tests.update.gate.mutants --count 100000 --state /tmp/mutants
 
 Each mutant has the right hash (the manifest states none here), so that the loaders see it. A child
 takes a batch of them in turn; one that dies or hangs is counted, and a new child goes on behind
@@ -91,7 +91,7 @@ class Hunt:
         """Outcomes in order; the last one may be the death of the child."""
         jobs = [self._job(seed) for seed in range(first, last)]
         child = subprocess.Popen(
-            [sys.executable, "-B", "-m", "tests.update.mutants", "--child", str(self._folder)],
+            [sys.executable, "-B", "-m", "tests.update.gate.mutants", "--child", str(self._folder)],
             cwd=hostile.ROOT,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

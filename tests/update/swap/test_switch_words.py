@@ -28,8 +28,8 @@ from edge_runtime.swap.comparison import agreement, brief
 from edge_runtime.update_state import Disagreement, ShadowReport, UpdateState
 from edge_runtime.wire import Encoder
 
-from ..messages import IDENTITY, INFO
-from ..needs import ROOT
+from ...messages import IDENTITY, INFO
+from ...needs import ROOT
 
 SAMPLE = Disagreement("port", 7, 1_700_000_000_000_000_000, "N 0.98", "V 0.61")
 REPORT = ShadowReport(120, 0.95, float("nan"), (SAMPLE,))

@@ -18,7 +18,7 @@ import pytest
 from edge_runtime.cli import release as program
 from edge_runtime.update.store import bundle
 
-from ..brokers import wait_until
+from ...brokers import wait_until
 from .release_kit import SECRET, Device, maker, model, now
 
 NAME = "half-plus-two"

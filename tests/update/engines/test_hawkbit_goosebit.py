@@ -23,9 +23,9 @@ from edge_runtime.update.remote import metadata
 from edge_runtime.update.remote.fetch import Fetcher
 from edge_runtime.update.store.store import Store
 
-from ..needs import ROOT
+from ...needs import ROOT
+from ..release.release_kit import NO_TERMS, maker, model
 from .goosebit_server import GooseBit
-from .release_kit import NO_TERMS, maker, model
 
 TOKEN = "8f3a-secret"
 numbers = itertools.count(1)
