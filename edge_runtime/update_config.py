@@ -71,7 +71,7 @@ def _mirror(table: Table, base: Path, mirror: object) -> object:
     try:
         address(mirror)
     except ConfigError as exc:
-        raise table.error("repository", str(exc).removeprefix("[update] repository: ")) from exc
+        raise table.error("repository", str(exc)) from exc
     return mirror
 
 

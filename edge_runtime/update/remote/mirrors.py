@@ -27,16 +27,14 @@ def address(mirror: str) -> str:
         (parts.hostname or "").encode("idna")
         _ = parts.port
     except ValueError:
-        raise ConfigError("[update] repository: is no URL") from None
+        raise ConfigError("the address of the repository is no URL") from None
     if parts.username is not None or parts.query or parts.fragment:
-        raise ConfigError(
-            "[update] repository: must be an address without log-in, query and fragment"
-        )
+        raise ConfigError("the address of a repository has no log-in, query and fragment")
     local = parts.scheme == "file" and parts.netloc in ("", "localhost") and parts.path
     if not (local or (allowed(parts) and PLAIN.fullmatch(mirror))):
         raise ConfigError(
-            f"[update] repository: {mirror}: must be https://host/path, file:///path or a folder; "
-            "what is not ASCII is percent-encoded"
+            f"{mirror}: the address of a repository must be https://host/path, file:///path or a "
+            "folder; what is not ASCII is percent-encoded"
         )
     return mirror if mirror.endswith("/") else f"{mirror}/"
 

@@ -157,8 +157,8 @@ def test_what_is_wrong_in_update_is_named(tmp_path, lines, message):
         ("ftp://models.example.org/", "must be https://host/path, file:///path or a folder"),
         ("https://:443/", "must be https://host/path, file:///path or a folder"),
         ("https://models.example.org:port/", "is no URL"),
-        ("https://bed-7:s3cret@models.example.org/", "without log-in, query and fragment"),
-        ("https://models.example.org/?s3cret", "without log-in, query and fragment"),
+        ("https://bed-7:s3cret@models.example.org/", "no log-in, query and fragment"),
+        ("https://models.example.org/?s3cret", "no log-in, query and fragment"),
     ],
 )
 def test_an_address_that_no_model_may_come_from_is_refused_where_it_stands(
